@@ -1,0 +1,307 @@
+//! The ports to a cluster: who brings one up ([`Provider`]) and what a lab may ask of it ([`Cluster`]).
+//! Knows no adapter; `cluster::registry` alone names them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+/// Something that a scenario or a check needs of a cluster.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Capability {
+    /// The Kubernetes API: objects, RBAC, admission.
+    Api,
+    /// Pods that get to Running and carry their status.
+    Pods,
+    /// Commands that run inside containers.
+    Exec,
+    /// Who reaches whom: NetworkPolicy is enforced.
+    Reach,
+    /// Node file systems, processes and services.
+    Nodes,
+    /// AppArmor in the nodes' kernel.
+    AppArmor,
+    /// A sandboxed runtime (gVisor) on the nodes.
+    Gvisor,
+}
+
+/// How a provider has a capability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Support {
+    /// The real thing.
+    Real,
+    /// Modelled; results say so.
+    Simulated,
+}
+
+/// What a provider or cluster has; what is not in the map is missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities(pub BTreeMap<Capability, Support>);
+
+impl Capabilities {
+    /// Returns the first of `needs` that is missing.
+    pub fn missing(&self, needs: &[Capability]) -> Option<Capability> {
+        needs.iter().copied().find(|need| !self.0.contains_key(need))
+    }
+
+    /// Tells whether any of `needs` is only modelled here.
+    pub fn simulates(&self, needs: &[Capability]) -> bool {
+        needs.iter().any(|need| self.0.get(need) == Some(&Support::Simulated))
+    }
+}
+
+/// Whether a provider can be used on this machine now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum Availability {
+    /// It can.
+    Ready,
+    /// It cannot.
+    Missing {
+        /// What is missing, as a fragment.
+        reason: String,
+        /// What to do about it.
+        hint: String,
+    },
+}
+
+/// The cluster that a scenario asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterSpec {
+    /// A unique DNS label, drawn from the session.
+    pub name: String,
+    /// The folder under the state directory that belongs to this cluster; providers keep kubeconfigs and keys there.
+    pub dir: PathBuf,
+    /// How many worker nodes beside the control plane.
+    pub workers: u32,
+    /// The context to use, for a provider that takes over an existing cluster.
+    pub context: Option<String>,
+    /// The learner's kubeconfig file that holds the context.
+    pub source_kubeconfig: Option<PathBuf>,
+    /// The node image, for providers that have one.
+    pub node_image: Option<String>,
+    /// Keep what was created when creation fails.
+    pub retain: bool,
+}
+
+/// What survives between two commands: enough for [`Provider::attach`] to rebuild the handle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterRecord {
+    /// The provider's name.
+    pub provider: String,
+    /// The cluster's name.
+    pub name: String,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// The learner's kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// What only the provider understands.
+    pub data: serde_json::Value,
+}
+
+/// A cluster that exists, whether or not a session knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Found {
+    /// The cluster's name.
+    pub name: String,
+    /// What there is, in a few words.
+    pub summary: String,
+}
+
+/// Where a provider reports what it is doing. Implemented by the lab, which turns it into events.
+pub trait Progress: Send + Sync {
+    /// A stage begins; the text is a present participle such as `starting the control plane`.
+    fn stage(&self, text: &str);
+    /// A line of detail within the stage.
+    fn detail(&self, text: &str);
+}
+
+/// Brings clusters up and down. Each command is a new process: what survives is a [`ClusterRecord`].
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Returns the name that `--provider` takes.
+    fn name(&self) -> &'static str;
+    /// Returns what its clusters have; known before anything is created.
+    fn capabilities(&self) -> Capabilities;
+    /// Looks whether it can be used here.
+    async fn probe(&self) -> Availability;
+    /// Creates a cluster and waits until its API is ready. On failure or when dropped, it leaves nothing behind
+    /// unless [`ClusterSpec::retain`] says so.
+    ///
+    /// # Errors
+    /// [`ProviderError`] with what to do about it.
+    async fn create(
+        &self,
+        spec: &ClusterSpec,
+        progress: &dyn Progress,
+    ) -> Result<ClusterRecord, ProviderError>;
+    /// Rebuilds the handle, restarting what has died where that is possible.
+    ///
+    /// # Errors
+    /// [`ProviderError::Gone`] when the cluster is no more, [`ProviderError::Unavailable`] when it cannot be reached.
+    async fn attach(&self, record: &ClusterRecord) -> Result<Box<dyn Cluster>, ProviderError>;
+    /// Removes the cluster; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// [`ProviderError`] when something of it may be left.
+    async fn delete(&self, record: &ClusterRecord) -> Result<(), ProviderError>;
+    /// Finds every cluster that this provider made on this machine, for `clean`.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unavailable`] when it cannot look.
+    async fn find(&self) -> Result<Vec<Found>, ProviderError>;
+    /// Removes a cluster by name that no record describes.
+    ///
+    /// # Errors
+    /// [`ProviderError`] when something of it may be left.
+    async fn remove(&self, name: &str) -> Result<(), ProviderError>;
+}
+
+/// A running cluster, as the grader sees it. Credentials are the grader's own, never the ambient context.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// Returns a client with the grader's credentials.
+    fn client(&self) -> kube::Client;
+    /// Returns the learner's kubeconfig.
+    fn kubeconfig(&self) -> &Path;
+    /// Returns what this cluster has.
+    fn capabilities(&self) -> &Capabilities;
+    /// Runs a command on a node as root.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when the command could not be run; its own exit status is in the output.
+    async fn node_exec(&self, node: &str, argv: &[&str]) -> Result<ExecOutput, ClusterError>;
+    /// Tells for each probe whether the connection is possible.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when it cannot be told; a refused connection is an answer, not an error.
+    async fn reach(&self, probes: &[Probe]) -> Result<Vec<Reach>, ClusterError>;
+    /// Returns the objects a provider put there for itself and a learner should not have to care about, as
+    /// namespaces that are not the scenario's.
+    fn reserved_namespaces(&self) -> Vec<String> {
+        ["kube-system", "kube-public", "kube-node-lease"].map(str::to_owned).to_vec()
+    }
+}
+
+/// What a command on a node did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// The exit status.
+    pub status: i32,
+    /// What it wrote to stdout.
+    pub stdout: Vec<u8>,
+    /// What it wrote to stderr.
+    pub stderr: Vec<u8>,
+}
+
+/// One question of a connectivity matrix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// Where the connection starts.
+    pub from: Peer,
+    /// Where it goes.
+    pub to: Peer,
+    /// The port.
+    pub port: u16,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+}
+
+/// One end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Peer {
+    /// A Pod.
+    Pod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A Service, resolved to its endpoints.
+    Service {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// An address inside or outside the cluster.
+    Address(std::net::IpAddr),
+}
+
+/// The answer to a [`Probe`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reach {
+    /// The connection is possible; where a server listens, it answered.
+    Open,
+    /// A policy forbids it; the text names the policies and direction, where they can be known.
+    Blocked {
+        /// What forbids it.
+        by: String,
+    },
+    /// It fails for another reason than a policy: no such Pod, nothing listens, no endpoints. Never taken for blocked.
+    Broken {
+        /// What is broken.
+        reason: String,
+    },
+}
+
+/// Why a provider could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// A tool, an image or a permission is missing.
+    #[error("{message}")]
+    Unavailable {
+        /// What is missing or wrong.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// The cluster is no more.
+    #[error("cluster `{0}` is gone")]
+    Gone(String),
+    /// A guard rail refused.
+    #[error("{message}")]
+    Refused {
+        /// Which and why.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// Something failed on the way.
+    #[error("{message}")]
+    Failed {
+        /// What failed.
+        message: String,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+/// Why a running cluster did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// It does not have the capability.
+    #[error("this cluster has no {0:?}")]
+    Missing(Capability),
+    /// It could not be asked.
+    #[error("{message}")]
+    Failed {
+        /// What failed.
+        message: String,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}

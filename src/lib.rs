@@ -1,0 +1,9 @@
+//! The library behind `cks-lab`. `docs/architecture.md` draws the modules and the direction of their use;
+//! `tests/it/architecture.rs` holds them to it.
+
+pub mod cel;
+pub mod check;
+pub mod clock;
+pub mod cluster;
+pub mod diag;
+pub mod sim;

@@ -1,0 +1,9 @@
+//! The simulated cluster: a Kubernetes v1.34 API with controllers and modelled nodes, in this process.
+//! Knows nothing of scenarios, checks or exams: it could be lifted out to test any Kubernetes client.
+
+pub mod attributes;
+pub mod client;
+pub mod field;
+pub mod resource;
+pub mod status;
+pub mod store;
