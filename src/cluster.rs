@@ -88,7 +88,13 @@ pub struct ClusterSpec {
     pub node_image: Option<String>,
     /// Keep what was created when creation fails.
     pub retain: bool,
+    /// The learner has agreed that this cluster may be used; see [`ProviderError::Unconfirmed`].
+    pub confirmed: bool,
 }
+
+/// The label that everything carries which a session puts into a cluster that is not its own; its value is the
+/// cluster's name.
+pub const SESSION_LABEL: &str = "cks-lab.dev/session";
 
 /// What survives between two commands: enough for [`Provider::attach`] to rebuild the handle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,8 +139,9 @@ pub trait Provider: Send + Sync {
     fn capabilities(&self) -> Capabilities;
     /// Looks whether it can be used here.
     async fn probe(&self) -> Availability;
-    /// Creates a cluster and waits until its API is ready. On failure or when dropped, it leaves nothing behind
-    /// unless [`ClusterSpec::retain`] says so.
+    /// Creates a cluster and waits until its API is ready. On failure it leaves nothing behind unless
+    /// [`ClusterSpec::retain`] says so. A caller that drops the future, as on Ctrl-C, calls [`Provider::remove`] with
+    /// the name after it.
     ///
     /// # Errors
     /// [`ProviderError`] with what to do about it.
@@ -270,6 +277,13 @@ pub enum ProviderError {
     /// The cluster is no more.
     #[error("cluster `{0}` is gone")]
     Gone(String),
+    /// The cluster is somebody's own, and nobody has agreed yet that it may be used. The front end asks, or is told
+    /// `--yes`, and tries again with [`ClusterSpec::confirmed`].
+    #[error("{question}")]
+    Unconfirmed {
+        /// What to ask; names server and context.
+        question: String,
+    },
     /// A guard rail refused.
     #[error("{message}")]
     Refused {
