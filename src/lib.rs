@@ -6,4 +6,6 @@ pub mod check;
 pub mod clock;
 pub mod cluster;
 pub mod diag;
+pub mod persist;
+pub mod process;
 pub mod sim;
