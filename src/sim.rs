@@ -1,6 +1,7 @@
 //! The simulated cluster: a Kubernetes v1.34 API with controllers and modelled nodes, in this process.
 //! Knows nothing of scenarios, checks or exams: it could be lifted out to test any Kubernetes client.
 
+pub mod api;
 pub mod attributes;
 pub mod client;
 pub mod field;
