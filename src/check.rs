@@ -1,10 +1,34 @@
 //! What a check is: a question about a cluster whose answer is pass, fail with findings, or an error that means
 //! "cannot judge". Each kind has a file under `check/` and one line in `checks!`.
 
+mod admission;
+mod answer;
+mod can_i;
+mod expect;
+mod node_file;
+mod reach;
+mod resource;
+mod select;
+mod subject;
+mod unchanged;
+mod workload;
+
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use admission::{Admission, AdmittedRow, Operation, RefusedBy, RefusedRow};
+pub use answer::{Answer, Case, Fact, Order};
+pub use can_i::{CanI, PermissionRow};
+pub use expect::{Expect, Format};
+pub use node_file::NodeFile;
+pub use reach::{Protocol, Reach, ReachEnd, ReachRow, ReachSource};
+pub use resource::Resource;
+pub use select::Select;
+pub use subject::Subject;
+pub use unchanged::{Unchanged, UnchangedObjects};
+pub use workload::{Images, Workload};
 
 use crate::cluster::{Capability, Cluster};
 
@@ -87,4 +111,97 @@ pub trait Check {
     /// # Errors
     /// [`CheckError`] when it cannot be judged.
     fn run(&self, cx: &CheckCx<'_>) -> impl Future<Output = Result<Verdict, CheckError>> + Send;
+}
+
+/// Declares the kinds: the key of the one-key map in YAML, the variant, which is also the name of the specification.
+macro_rules! checks {
+    ($($(#[$doc:meta])* $key:literal => $kind:ident,)*) => {
+        /// One check as authored: a map of one key, which names the kind, to the kind's specification.
+        #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub enum CheckKind {
+            $($(#[$doc])* #[serde(rename = $key)] $kind($kind),)*
+        }
+
+        impl CheckKind {
+            /// The keys of all kinds, in the order of the reference.
+            pub const NAMES: &'static [&'static str] = &[$($key),*];
+
+            /// Returns the key of this kind.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$kind(_) => $key,)* }
+            }
+
+            /// Returns what the kind needs of a cluster.
+            pub fn needs(&self) -> &'static [Capability] {
+                match self { $(Self::$kind(_) => <$kind as Check>::NEEDS,)* }
+            }
+
+            /// Returns the faults of the specification that parsing cannot see.
+            pub fn lint(&self) -> Vec<String> {
+                let mut faults = Vec::new();
+                match self { $(Self::$kind(check) => check.lint(&mut faults),)* }
+                faults
+            }
+
+            /// Records what must be compared later, right after the seed; null when there is nothing.
+            ///
+            /// # Errors
+            /// [`CheckError`] when it cannot be recorded.
+            pub async fn record(&self, cx: &CheckCx<'_>) -> Result<Value, CheckError> {
+                match self { $(Self::$kind(check) => check.record(cx).await,)* }
+            }
+
+            /// Judges.
+            ///
+            /// # Errors
+            /// [`CheckError`] when it cannot be judged.
+            pub async fn run(&self, cx: &CheckCx<'_>) -> Result<Verdict, CheckError> {
+                match self { $(Self::$kind(check) => check.run(cx).await,)* }
+            }
+
+            /// Returns the JSON Schema of each kind's specification by key.
+            pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
+                vec![$(($key, schemars::schema_for!($kind))),*]
+            }
+        }
+    };
+}
+
+checks! {
+    /// Looks at one object or a named set of objects.
+    "resource" => Resource,
+    /// Makes sure that workloads still run as they did.
+    "workload" => Workload,
+    /// Makes sure that things are as they were seeded.
+    "unchanged" => Unchanged,
+    /// Asks what a subject may do.
+    "canI" => CanI,
+    /// Tries what would be admitted and what refused, and by whom.
+    "admission" => Admission,
+    /// Asks who reaches whom.
+    "reach" => Reach,
+    /// Looks at a file of a node.
+    "nodeFile" => NodeFile,
+    /// Compares the learner's written answer with facts.
+    "answer" => Answer,
+}
+
+impl Verdict {
+    /// Passes when there is nothing to find.
+    pub fn of(findings: Vec<Finding>) -> Self {
+        if findings.is_empty() { Self::Pass } else { Self::Fail(findings) }
+    }
+}
+
+impl Finding {
+    /// Says what was found and what should have been.
+    pub fn new(
+        object: impl Into<String>,
+        path: impl Into<String>,
+        expected: impl Into<String>,
+        actual: impl Into<String>,
+    ) -> Self {
+        Self { object: object.into(), path: path.into(), expected: expected.into(), actual: actual.into() }
+    }
 }
