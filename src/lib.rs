@@ -5,6 +5,7 @@ pub mod cel;
 pub mod check;
 pub mod clock;
 pub mod cluster;
+pub mod curriculum;
 pub mod diag;
 pub mod persist;
 pub mod process;
