@@ -5,6 +5,8 @@ pub mod api;
 pub mod attributes;
 pub mod client;
 pub mod field;
+pub mod netpol;
 pub mod resource;
+pub mod selectors;
 pub mod status;
 pub mod store;
