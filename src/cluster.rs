@@ -1,6 +1,8 @@
 //! The ports to a cluster: who brings one up ([`Provider`]) and what a lab may ask of it ([`Cluster`]).
 //! Knows no adapter; `cluster::registry` alone names them.
 
+pub mod kind;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -37,14 +37,19 @@ pub(super) async fn connect() -> Result<Docker, ProviderError> {
 }
 
 /// Lists the nodes of one kind cluster, or of all whose name begins with `prefix`, the control plane first.
-pub(super) async fn nodes(docker: &Docker, cluster: Option<&str>, prefix: &str) -> Result<Vec<Node>, ProviderError> {
+pub(super) async fn nodes(
+    docker: &Docker,
+    cluster: Option<&str>,
+    prefix: &str,
+) -> Result<Vec<Node>, ProviderError> {
     let label = cluster.map_or_else(|| CLUSTER_LABEL.to_owned(), |name| format!("{CLUSTER_LABEL}={name}"));
     let options = ListContainersOptions {
         all: true,
         filters: Some(HashMap::from([("label".to_owned(), vec![label])])),
         ..ListContainersOptions::default()
     };
-    let containers = docker.list_containers(Some(options)).await.map_err(|error| failed("list its containers", error))?;
+    let containers =
+        docker.list_containers(Some(options)).await.map_err(|error| failed("list its containers", error))?;
     let mut nodes: Vec<Node> = containers
         .into_iter()
         .filter_map(|container| {
@@ -67,7 +72,10 @@ pub(super) async fn has_image(docker: &Docker, image: &str) -> bool {
 
 /// Starts a node that stands still, as after a reboot.
 pub(super) async fn start(docker: &Docker, node: &str) -> Result<(), ProviderError> {
-    docker.start_container(node, None::<StartContainerOptions>).await.map_err(|error| failed("start a node", error))
+    docker
+        .start_container(node, None::<StartContainerOptions>)
+        .await
+        .map_err(|error| failed("start a node", error))
 }
 
 /// Removes a node with its volumes.
@@ -105,7 +113,9 @@ pub(super) async fn exec(docker: &Docker, node: &str, argv: &[&str]) -> Result<E
     };
     let exec = docker.create_exec(node, options).await.map_err(failed)?;
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    if let StartExecResults::Attached { mut output, .. } = docker.start_exec(&exec.id, None).await.map_err(failed)? {
+    if let StartExecResults::Attached { mut output, .. } =
+        docker.start_exec(&exec.id, None).await.map_err(failed)?
+    {
         while let Some(chunk) = output.next().await {
             match chunk.map_err(failed)? {
                 LogOutput::StdErr { message } => stderr.extend_from_slice(&message),
