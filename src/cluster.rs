@@ -2,6 +2,7 @@
 //! Knows no adapter; `cluster::registry` alone names them.
 
 pub mod kind;
+pub mod kubeconfig;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub enum Capability {
     Reach,
     /// Node file systems, processes and services.
     Nodes,
+    /// Objects outside namespaces, which a cluster that others use too does not lend.
+    ClusterScope,
     /// AppArmor in the nodes' kernel.
     AppArmor,
     /// A sandboxed runtime (gVisor) on the nodes.
@@ -193,6 +196,11 @@ pub trait Cluster: Send + Sync {
     /// # Errors
     /// [`ClusterError`] when it cannot be told; a refused connection is an answer, not an error.
     async fn reach(&self, probes: &[Probe]) -> Result<Vec<Reach>, ClusterError>;
+    /// Tells whether the cluster is this session's alone. In one that is not, nothing is put outside the namespaces
+    /// that the session made, each labelled with [`SESSION_LABEL`].
+    fn exclusive(&self) -> bool {
+        true
+    }
     /// Returns the objects a provider put there for itself and a learner should not have to care about, as
     /// namespaces that are not the scenario's.
     fn reserved_namespaces(&self) -> Vec<String> {

@@ -47,11 +47,17 @@ impl Provider for KindProvider {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut has: BTreeMap<Capability, Support> =
-            [Capability::Api, Capability::Pods, Capability::Exec, Capability::Reach, Capability::Nodes]
-                .into_iter()
-                .map(|capability| (capability, Support::Real))
-                .collect();
+        let mut has: BTreeMap<Capability, Support> = [
+            Capability::Api,
+            Capability::ClusterScope,
+            Capability::Pods,
+            Capability::Exec,
+            Capability::Reach,
+            Capability::Nodes,
+        ]
+        .into_iter()
+        .map(|capability| (capability, Support::Real))
+        .collect();
         if host_has_apparmor() {
             has.insert(Capability::AppArmor, Support::Real);
         }
@@ -270,8 +276,7 @@ async fn create(
 fn report(line: &str, progress: &dyn Progress) {
     let line = line.trim();
     if let Some(stage) = line.strip_prefix('•') {
-        let words = stage.trim().trim_end_matches('.').trim_end();
-        let words = words.trim_end_matches(|c: char| !c.is_ascii()).trim_end();
+        let words = stage.trim().trim_end_matches(|c: char| matches!(c, '.' | ' ') || !c.is_ascii());
         let mut letters = words.chars();
         let lower: String =
             letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default();

@@ -1,7 +1,5 @@
 //! The configuration that `kind create cluster` is given, rendered from `templates/kind/`.
 
-use std::collections::BTreeMap;
-
 use crate::cluster::{ClusterSpec, ProviderError, SESSION_LABEL};
 
 const TEMPLATE: &str = include_str!("../../../templates/kind/cluster.yaml");
@@ -10,7 +8,8 @@ const TEMPLATE: &str = include_str!("../../../templates/kind/cluster.yaml");
 pub(super) fn render(spec: &ClusterSpec) -> Result<String, ProviderError> {
     let mut context = tera::Context::new();
     context.insert("workers", &(1..=spec.workers).collect::<Vec<u32>>());
-    context.insert("labels", &BTreeMap::from([(SESSION_LABEL, spec.name.as_str())]));
+    context.insert("label", SESSION_LABEL);
+    context.insert("cluster", &spec.name);
     tera::Tera::one_off(TEMPLATE, &context, false).map_err(|source| ProviderError::Failed {
         message: "failed to render the kind configuration".to_owned(),
         source: Some(Box::new(source)),
