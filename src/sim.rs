@@ -1,12 +1,16 @@
 //! The simulated cluster: a Kubernetes v1.34 API with controllers and modelled nodes, in this process.
 //! Knows nothing of scenarios, checks or exams: it could be lifted out to test any Kubernetes client.
 
+pub mod admission;
 pub mod api;
 pub mod attributes;
+pub mod authz;
 pub mod client;
 pub mod field;
 pub mod netpol;
+pub mod rbac;
 pub mod resource;
 pub mod selectors;
 pub mod status;
 pub mod store;
+pub mod view;

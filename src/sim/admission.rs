@@ -1,0 +1,229 @@
+//! The admission chain: what stands between an authorized write and the store.
+//! Owns the order and the contract of the plugins; each plugin is a file of its own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::attributes::UserInfo;
+use super::authz::Authorizer;
+use super::resource::GroupResource;
+use super::status::Status;
+use super::view::View;
+use crate::clock::Clock;
+
+/// What a request does to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// A new object.
+    Create,
+    /// A change of an object, patches included.
+    Update,
+    /// The end of an object.
+    Delete,
+    /// A connection to an object, such as `pods/exec`.
+    Connect,
+}
+
+impl Operation {
+    /// Returns the name that admission reviews carry: `CREATE`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
+}
+
+/// A request on its way through the chain. Mutating plugins change `object`.
+pub struct AdmissionRequest {
+    /// Who asks.
+    pub user: UserInfo,
+    /// What is done.
+    pub operation: Operation,
+    /// The group of the resource.
+    pub group: String,
+    /// The version that the request names, in which `object` is.
+    pub version: String,
+    /// The kind of `object`: of the subresource's own object where it has one, such as `PodExecOptions`.
+    pub kind: String,
+    /// The plural.
+    pub resource: String,
+    /// The subresource, or nothing.
+    pub subresource: String,
+    /// The namespace; empty for cluster scope. For a namespace itself, its name.
+    pub namespace: String,
+    /// The name in the request; empty on a create that generates one.
+    pub name: String,
+    /// The object to be written; none on a delete.
+    pub object: Option<Value>,
+    /// The object as it is, on an update or delete.
+    pub old_object: Option<Arc<Value>>,
+    /// CreateOptions, UpdateOptions or DeleteOptions.
+    pub options: Value,
+    /// Whether nothing is to be kept.
+    pub dry_run: bool,
+    /// Warnings for the client.
+    pub warnings: Vec<String>,
+    /// Annotations for the audit event.
+    pub audit_annotations: BTreeMap<String, String>,
+    /// What plugins hold until the write is done; see [`Reservation`].
+    pub reservations: Vec<Box<dyn Reservation>>,
+}
+
+/// Something a plugin holds from its judgement until the write: a lock, and what is to be kept of it.
+///
+/// Dropped without `commit`, when the write fails, it must leave no trace.
+pub trait Reservation: Send {
+    /// The write has happened.
+    fn commit(self: Box<Self>);
+}
+
+impl AdmissionRequest {
+    /// Returns the resource that is written.
+    pub fn group_resource(&self) -> GroupResource {
+        GroupResource::named(self.group.clone(), self.resource.clone())
+    }
+
+    /// Tells whether the request is for this resource itself, no subresource.
+    pub fn is_for(&self, resource: &GroupResource) -> bool {
+        self.subresource.is_empty() && self.concerns(resource)
+    }
+
+    /// Tells whether the request is for this resource or a subresource of it.
+    pub fn concerns(&self, resource: &GroupResource) -> bool {
+        self.resource == resource.resource && self.group == resource.group
+    }
+
+    /// Returns the object to be written, or null.
+    pub fn object(&self) -> &Value {
+        self.object.as_ref().unwrap_or(&Value::Null)
+    }
+
+    /// Returns the object as it is, or null.
+    pub fn old(&self) -> &Value {
+        self.old_object.as_deref().unwrap_or(&Value::Null)
+    }
+
+    /// Returns the name that refusals carry: of the request, the object, or what its name will begin with.
+    pub fn display_name(&self) -> &str {
+        if !self.name.is_empty() {
+            return &self.name;
+        }
+        let metadata = &self.object()["metadata"];
+        let filled = |field: &str| metadata[field].as_str().filter(|text| !text.is_empty());
+        filled("name").or_else(|| filled("generateName")).unwrap_or("Unknown!")
+    }
+
+    /// Words a refusal: `pods "x" is forbidden: why`.
+    pub fn forbidden(&self, why: impl fmt::Display) -> Status {
+        Status::forbidden(&self.group_resource(), self.display_name(), why)
+    }
+
+    /// Adds a warning for the client, once.
+    pub fn warn(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.warnings.contains(&text) {
+            self.warnings.push(text);
+        }
+    }
+
+    /// Tells the plugins that the write has happened. On a failed write, drop the request instead.
+    pub fn commit(&mut self) {
+        for reservation in self.reservations.drain(..) {
+            reservation.commit();
+        }
+    }
+}
+
+impl fmt::Debug for AdmissionRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdmissionRequest")
+            .field("operation", &self.operation)
+            .field("resource", &self.group_resource().to_string())
+            .field("subresource", &self.subresource)
+            .field("namespace", &self.namespace)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What plugins may look at and ask.
+#[derive(Clone, Copy)]
+pub struct AdmissionCx<'a> {
+    /// The objects of the cluster.
+    pub view: &'a dyn View,
+    /// Who may do what.
+    pub authorizer: &'a Authorizer,
+    /// The time.
+    pub clock: &'a dyn Clock,
+}
+
+/// One admission plugin.
+#[async_trait]
+pub trait Plugin: Send + Sync {
+    /// Returns the name by which it is enabled and disabled.
+    fn name(&self) -> &'static str;
+
+    /// Changes the object, or refuses the request. Runs before validation.
+    ///
+    /// # Errors
+    /// The refusal.
+    async fn admit(&self, _cx: &AdmissionCx<'_>, _request: &mut AdmissionRequest) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Refuses the request or lets it pass; the object no longer changes. Runs after validation.
+    ///
+    /// # Errors
+    /// The refusal.
+    async fn validate(&self, _cx: &AdmissionCx<'_>, _request: &mut AdmissionRequest) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+/// The enabled plugins, in upstream's order.
+#[derive(Default)]
+pub struct Chain {
+    plugins: Vec<Box<dyn Plugin>>,
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.plugins.iter().map(|plugin| plugin.name())).finish()
+    }
+}
+
+impl Chain {
+    /// Runs the plugins in the order given.
+    pub fn of(plugins: Vec<Box<dyn Plugin>>) -> Self {
+        Self { plugins }
+    }
+
+    /// Lets every plugin change the object.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn admit(&self, cx: &AdmissionCx<'_>, request: &mut AdmissionRequest) -> Result<(), Status> {
+        for plugin in &self.plugins {
+            plugin.admit(cx, request).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets every plugin judge the finished object.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn validate(&self, cx: &AdmissionCx<'_>, request: &mut AdmissionRequest) -> Result<(), Status> {
+        for plugin in &self.plugins {
+            plugin.validate(cx, request).await?;
+        }
+        Ok(())
+    }
+}
