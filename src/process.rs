@@ -235,7 +235,7 @@ impl HostCommand {
             words.push(format!("{}={}", name.to_string_lossy(), quote(value)));
         }
         words.push(quote(&self.program));
-        words.extend(self.args.iter().map(|arg| quote(arg)));
+        words.extend(self.args.iter().map(quote));
         words.join(" ")
     }
 
