@@ -80,6 +80,20 @@ impl From<kube::Error> for CheckError {
     }
 }
 
+/// What became of a check. The three are never folded together.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was judged.
+    Judged(Verdict),
+    /// It was not asked, since the cluster lacks what it needs.
+    Skipped {
+        /// What is missing.
+        missing: Capability,
+    },
+    /// It was asked and could not be judged.
+    Errored(CheckError),
+}
+
 /// What a check may use.
 pub struct CheckCx<'a> {
     /// The cluster.
