@@ -11,5 +11,6 @@ pub mod grade;
 pub mod persist;
 pub mod process;
 pub mod scenario;
+pub mod session;
 pub mod sim;
 pub mod verify;
