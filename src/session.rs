@@ -122,7 +122,7 @@ pub struct Task {
     /// The scenario's title.
     pub title: String,
     /// The number that its names and values are drawn from.
-    pub variant: u64,
+    pub variant: u32,
     /// A digest of the scenario's files when it was started.
     pub digest: String,
     /// How far it is.
