@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::api::Api;
 use super::attributes::UserInfo;
 use super::resource::GroupResource;
+use super::selectors::Selector;
 use super::status::Status;
 use super::store::Store;
 use crate::clock::Clock;
@@ -73,7 +74,12 @@ impl Client {
     ///
     /// # Errors
     /// NotFound.
-    pub async fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<Arc<Value>, Status> {
+    pub async fn get(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Value>, Status> {
         match self.store().get(resource, namespace, name) {
             Some(entry) => Ok(entry.object.clone()),
             None => Err(Status::not_found(resource, name)),
@@ -90,17 +96,23 @@ impl Client {
         namespace: Option<&str>,
         label_selector: Option<&str>,
     ) -> Result<Vec<Arc<Value>>, Status> {
-        let selector = super::selectors::LabelSelector::parse(label_selector.unwrap_or_default())
+        let selector = Selector::parse(label_selector.unwrap_or_default())
             .map_err(|error| Status::bad_request(error.to_string()))?;
         let entries = self.store().list(resource, namespace);
-        Ok(entries.iter().filter(|e| selector.matches_object(&e.object)).map(|e| e.object.clone()).collect())
+        let selected = entries.iter().filter(|entry| selector.matches(&entry.object["metadata"]["labels"]));
+        Ok(selected.map(|entry| entry.object.clone()).collect())
     }
 
     /// Creates an object; the name, or `generateName`, is the object's own.
     ///
     /// # Errors
     /// AlreadyExists, Invalid, and whatever admission says.
-    pub async fn create(&self, resource: &GroupResource, namespace: &str, object: Value) -> Result<Arc<Value>, Status> {
+    pub async fn create(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Arc<Value>, Status> {
         self.api.create_as(&self.user, resource, namespace, "", "", object).await
     }
 

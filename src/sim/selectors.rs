@@ -1,7 +1,11 @@
 //! Label selectors: what `metav1.LabelSelector` objects select, by upstream's rules of evaluation.
 //! Knows labels, not objects: callers hand over `metadata.labels`.
 
+mod parse;
+
 use serde_json::Value;
+
+pub use parse::{FieldRequirement, ParseError, parse_fields};
 
 /// How a requirement compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::resource::GroupResource;
+use super::view::View;
 use disk::{Disk, Op, Record};
 
 /// How many changes a watch may lag behind.
@@ -251,7 +252,9 @@ impl Store {
         let state = self.read();
         let later = state.since(revision)?;
         let mut objects: BTreeMap<&str, &Arc<Entry>> = match state.tables.get(resource) {
-            Some(table) => within(&table.objects, namespace).map(|(key, entry)| (key.as_str(), entry)).collect(),
+            Some(table) => {
+                within(&table.objects, namespace).map(|(key, entry)| (key.as_str(), entry)).collect()
+            }
             None => BTreeMap::new(),
         };
         let changed: Vec<(String, &Arc<Event>)> = state
@@ -394,7 +397,10 @@ impl Store {
                         .tables
                         .iter()
                         .flat_map(|(resource, table)| {
-                            table.objects.iter().map(|(key, entry)| (resource.clone(), key.clone(), entry.clone()))
+                            table
+                                .objects
+                                .iter()
+                                .map(|(key, entry)| (resource.clone(), key.clone(), entry.clone()))
                         })
                         .collect();
                     Some((sequence, state.revision, disk.snapshot_writer(), all))
@@ -418,7 +424,8 @@ impl Store {
     pub fn stored(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Vec<u8>> {
         let entry = self.get(resource, namespace, name)?;
         let writer = self.writer();
-        let sealed = writer.as_ref().and_then(|disk| disk.seal(resource, &key(namespace, name), entry.json()));
+        let sealed =
+            writer.as_ref().and_then(|disk| disk.seal(resource, &key(namespace, name), entry.json()));
         Some(sealed.unwrap_or_else(|| entry.json().to_vec()))
     }
 
@@ -567,6 +574,20 @@ impl State {
     }
 }
 
+impl View for Store {
+    fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        Self::get(self, resource, namespace, name).map(|entry| entry.object.clone())
+    }
+
+    fn list(&self, resource: &GroupResource, namespace: Option<&str>) -> Vec<Arc<Value>> {
+        Self::list(self, resource, namespace).into_iter().map(|entry| entry.object.clone()).collect()
+    }
+
+    fn revision_of(&self, resource: &GroupResource) -> u64 {
+        self.read().tables.get(resource).map_or(0, |table| *table.signal.borrow())
+    }
+}
+
 /// A subscription to changes.
 #[derive(Debug)]
 pub struct Watch {
@@ -602,7 +623,9 @@ impl Watch {
             let state = self.store.read();
             let start = state.since(self.seen)?;
             let resource = self.resource.as_ref();
-            let wanted = |event: &&Arc<Event>| resource.is_none_or(|r| Arc::ptr_eq(r, &event.resource) || **r == *event.resource);
+            let wanted = |event: &&Arc<Event>| {
+                resource.is_none_or(|r| Arc::ptr_eq(r, &event.resource) || **r == *event.resource)
+            };
             self.batch.extend(state.ring.range(start..).filter(wanted).cloned());
             self.seen = state.revision;
         }

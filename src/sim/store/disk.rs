@@ -249,7 +249,8 @@ fn numbered(dir: &Path, prefix: &str) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for file in fs::read_dir(dir)? {
         let name = file?.file_name();
-        let number = name.to_str().and_then(|n| n.strip_prefix(prefix)?.strip_prefix('.')?.parse().ok());
+        let number: Option<u64> =
+            name.to_str().and_then(|n| n.strip_prefix(prefix)?.strip_prefix('.')?.parse().ok());
         numbers.extend(number);
     }
     Ok(numbers)
