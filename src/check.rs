@@ -3,9 +3,12 @@
 
 mod admission;
 mod answer;
+mod api;
 mod can_i;
 mod expect;
 mod node_file;
+mod object;
+mod permissions;
 mod reach;
 mod resource;
 mod select;
