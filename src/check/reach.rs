@@ -17,7 +17,11 @@ pub struct Reach {
     /// Connections that must be possible.
     pub allowed: Vec<ReachRow>,
     /// Connections that a policy must forbid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<ReachRow>,
+    /// Allows a check with `allowed` rows only, for gates that hold before anything is done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unpaired: bool,
 }
 
 /// Connections from each source to each destination on each port.
