@@ -144,6 +144,12 @@ impl Quantity {
         Self { nanos: self.nanos.saturating_sub(other.nanos), format }
     }
 
+    /// Rounds up, away from zero, to thousandths.
+    #[must_use]
+    pub fn rounded_to_milli(self) -> Self {
+        Self { nanos: away(self.nanos, NANO / 1000) * (NANO / 1000), ..self }
+    }
+
     /// Tells whether it is a whole number of units.
     pub fn is_whole(&self) -> bool {
         self.nanos % NANO == 0
