@@ -15,6 +15,12 @@ use super::status::Status;
 use super::view::View;
 use crate::clock::Clock;
 
+pub mod pod_security;
+pub(crate) mod pods;
+#[cfg(test)]
+#[expect(dead_code, reason = "what the plugins to come need")]
+pub(crate) mod testing;
+
 /// What a request does to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
