@@ -10,9 +10,11 @@ mod node_file;
 mod object;
 mod permissions;
 mod reach;
+mod refusal;
 mod resource;
 mod select;
 mod subject;
+mod task_file;
 mod unchanged;
 mod workload;
 

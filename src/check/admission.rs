@@ -1,10 +1,14 @@
 //! `admission`: what the API server would admit and what it would refuse, tried by dry-run, and whose refusal it is.
 
+use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::api::{Api, Reply, Trial};
+use super::refusal::{self, Outcome, Refuser};
 use super::subject::Subject;
-use super::{Check, CheckCx, CheckError, Verdict};
+use super::task_file::{self, Content};
+use super::{Check, CheckCx, CheckError, Finding, Format, Verdict, object};
 
 /// Tries manifests with a server-side dry-run; nothing is stored.
 ///
@@ -130,7 +134,270 @@ pub enum RefusedBy {
 }
 
 impl Check for Admission {
-    async fn run(&self, _cx: &CheckCx<'_>) -> Result<Verdict, CheckError> {
-        Err(CheckError::Spec("`admission` is not judged yet".to_owned()))
+    fn lint(&self, faults: &mut Vec<String>) {
+        if self.admitted.is_empty() && self.refused.is_empty() {
+            faults.push("admission: without rows it cannot fail".to_owned());
+        }
+        if !self.unpaired && self.admitted.is_empty() != self.refused.is_empty() {
+            faults.push("admission: pair what is refused with what is admitted, or say unpaired".to_owned());
+        }
+        if let Some(subject) = &self.subject {
+            subject.lint("as", faults);
+        }
+        for (index, row) in self.admitted.iter().enumerate() {
+            self.row(row.into()).lint(&format!("admitted[{index}]"), faults);
+            if row.no_warnings && !row.warnings.is_empty() {
+                faults.push(format!("admitted[{index}]: warnings are wanted and not wanted"));
+            }
+        }
+        for (index, row) in self.refused.iter().enumerate() {
+            self.row(row.into()).lint(&format!("refused[{index}]"), faults);
+            if row.message.as_deref() == Some("") {
+                faults.push(format!("refused[{index}].message: every message contains nothing"));
+            }
+        }
     }
+
+    async fn run(&self, cx: &CheckCx<'_>) -> Result<Verdict, CheckError> {
+        let api = Api::new(cx.client.clone());
+        api.alive().await?;
+        let mut findings = Vec::new();
+        for row in &self.admitted {
+            for reply in self.row(row.into()).attempt(&api, cx, &mut findings).await? {
+                row.judge(&reply, &mut findings);
+            }
+        }
+        for row in &self.refused {
+            for reply in self.row(row.into()).attempt(&api, cx, &mut findings).await? {
+                row.judge(&reply, &mut findings);
+            }
+        }
+        Ok(Verdict::of(findings))
+    }
+}
+
+impl Admission {
+    /// Completes a row with what the check has in common.
+    fn row<'a>(&'a self, mut row: Row<'a>) -> Row<'a> {
+        row.base = &self.base;
+        row.subject = row.subject.or(self.subject.as_ref());
+        row
+    }
+}
+
+/// What rows of both sorts have in common.
+struct Row<'a> {
+    describe: &'a str,
+    base: &'a Value,
+    manifest: &'a Value,
+    file: Option<&'a str>,
+    operation: Operation,
+    subject: Option<&'a Subject>,
+}
+
+impl<'a> From<&'a AdmittedRow> for Row<'a> {
+    fn from(row: &'a AdmittedRow) -> Self {
+        Self {
+            describe: &row.describe,
+            base: &Value::Null,
+            manifest: &row.manifest,
+            file: row.file.as_deref(),
+            operation: row.operation,
+            subject: row.subject.as_ref(),
+        }
+    }
+}
+
+impl<'a> From<&'a RefusedRow> for Row<'a> {
+    fn from(row: &'a RefusedRow) -> Self {
+        Self {
+            describe: &row.describe,
+            base: &Value::Null,
+            manifest: &row.manifest,
+            file: row.file.as_deref(),
+            operation: row.operation,
+            subject: row.subject.as_ref(),
+        }
+    }
+}
+
+impl AdmittedRow {
+    fn judge(&self, reply: &Reply, findings: &mut Vec<Finding>) {
+        if let Outcome::Refused(refusal) = refusal::outcome(reply) {
+            let actual = format!("refused by {}: {}", refusal.by, refusal.message);
+            findings.push(Finding::new(&self.describe, "", "admitted", object::shorten(&actual)));
+            return;
+        }
+        for wanted in &self.warnings {
+            if !reply.warnings.iter().any(|warning| warning.contains(wanted)) {
+                let actual = if reply.warnings.is_empty() {
+                    "no warning".to_owned()
+                } else {
+                    object::shorten(&reply.warnings.join("; "))
+                };
+                let expected = format!("a warning with `{wanted}`");
+                findings.push(Finding::new(&self.describe, "warnings", expected, actual));
+            }
+        }
+        if self.no_warnings && !reply.warnings.is_empty() {
+            let actual = object::shorten(&reply.warnings.join("; "));
+            findings.push(Finding::new(&self.describe, "warnings", "none", actual));
+        }
+    }
+}
+
+impl RefusedRow {
+    fn judge(&self, reply: &Reply, findings: &mut Vec<Finding>) {
+        let who = self.name.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default();
+        let what = self.message.as_ref().map(|text| format!(" with `{text}`")).unwrap_or_default();
+        let expected = format!("refused by {}{who}{what}", self.by.name());
+        let actual = match refusal::outcome(reply) {
+            Outcome::Admitted => "admitted".to_owned(),
+            Outcome::Refused(refusal) => {
+                let says = self.message.as_ref().is_none_or(|text| refusal.message.contains(text));
+                let of_quota = self.by == RefusedBy::ResourceQuota
+                    && refusal.by == Refuser::QuotaWithoutLimits
+                    && self.message.is_some();
+                let by = self.by.is(refusal.by) || of_quota;
+                let named = self.name.is_none() || self.name == refusal.name;
+                if by && named && says {
+                    return;
+                }
+                let name = refusal.name.map(|name| format!(" `{name}`")).unwrap_or_default();
+                format!("refused by {}{name}: {}", refusal.by, refusal.message)
+            }
+        };
+        findings.push(Finding::new(&self.describe, "", expected, object::shorten(&actual)));
+    }
+}
+
+impl Row<'_> {
+    fn lint(&self, at: &str, faults: &mut Vec<String>) {
+        if self.describe.trim().is_empty() {
+            faults.push(format!("{at}.describe: say what it is"));
+        }
+        if let Some(subject) = self.subject {
+            subject.lint(&format!("{at}.as"), faults);
+        }
+        if let Some(file) = self.file {
+            if !self.manifest.is_null() {
+                faults.push(format!("{at}: give a manifest or a file"));
+            }
+            if let Err(fault) = task_file::lint(file) {
+                faults.push(format!("{at}.file: {fault}"));
+            }
+            return;
+        }
+        let manifest = merged(self.base, self.manifest);
+        for field in ["apiVersion", "kind"] {
+            if !manifest[field].is_string() {
+                faults.push(format!("{at}.manifest.{field}: it is missing"));
+            }
+        }
+        let named = manifest["metadata"]["name"].is_string();
+        if !named
+            && (self.operation != Operation::Create || !manifest["metadata"]["generateName"].is_string())
+        {
+            faults.push(format!("{at}.manifest.metadata.name: it is missing"));
+        }
+        if self.operation == Operation::EphemeralContainers && manifest["kind"] != "Pod" {
+            faults.push(format!("{at}.manifest.kind: only a Pod has ephemeral containers"));
+        }
+    }
+
+    /// Tries each manifest; what cannot be tried because of what was done to the cluster or the file is a finding.
+    async fn attempt(
+        &self,
+        api: &Api,
+        cx: &CheckCx<'_>,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Vec<Reply>, CheckError> {
+        let trial = match self.subject {
+            None => Trial::default(),
+            Some(subject) => {
+                let who = subject.identity()?;
+                Trial { user: Some(who.user), groups: who.groups }
+            }
+        };
+        let manifests = match self.file {
+            None => vec![merged(self.base, self.manifest)],
+            Some(file) => match task_file::read(cx.task_dir, file, task_file::LARGEST).await? {
+                Content::Text(text) => match task_file::parse(&text, Format::Yaml) {
+                    Ok(Value::Array(documents)) => documents,
+                    Ok(document) => vec![document],
+                    Err(reason) => {
+                        findings.push(Finding::new(file, "", "YAML", reason));
+                        return Ok(Vec::new());
+                    }
+                },
+                Content::Unusable(finding) => {
+                    findings.push(finding);
+                    return Ok(Vec::new());
+                }
+            },
+        };
+        if manifests.iter().all(|manifest| !manifest.is_object()) {
+            let name = self.file.unwrap_or(self.describe);
+            findings.push(Finding::new(name, "", "a manifest", "none"));
+            return Ok(Vec::new());
+        }
+        let mut replies = Vec::new();
+        for manifest in manifests.into_iter().filter(|manifest| !manifest.is_null()) {
+            replies.extend(self.try_one(api, manifest, &trial, findings).await?);
+        }
+        Ok(replies)
+    }
+
+    async fn try_one(
+        &self,
+        api: &Api,
+        manifest: Value,
+        trial: &Trial,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Option<Reply>, CheckError> {
+        let (api_version, kind) = (manifest["apiVersion"].as_str(), manifest["kind"].as_str());
+        let (api_version, kind) = (api_version.unwrap_or_default(), kind.unwrap_or_default());
+        let Some(served) = api.kind(api_version, kind).await? else {
+            let expected = format!("{kind} is served in `{api_version}`");
+            findings.push(Finding::new(self.describe, "apiVersion", expected, "it is not"));
+            return Ok(None);
+        };
+        let namespace =
+            served.namespaced.then(|| manifest["metadata"]["namespace"].as_str().unwrap_or("default"));
+        if let Some(namespace) = namespace
+            && !api.has_namespace(namespace).await?
+        {
+            let finding = Finding::new(format!("Namespace {namespace}"), "", "it exists", "it does not");
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+            return Ok(None);
+        }
+        if self.operation == Operation::Create {
+            let path = served.path(namespace, None);
+            let reply = api.try_change(Method::POST, &path, "application/json", &manifest, trial).await?;
+            return Ok(Some(reply));
+        }
+        let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
+        if api.get(&served, namespace, name).await?.is_none() {
+            findings.push(Finding::new(object::display(&manifest), "", "it exists", "it does not"));
+            return Ok(None);
+        }
+        let mut path = served.path(namespace, Some(name));
+        let mut content_type = "application/merge-patch+json";
+        if self.operation == Operation::EphemeralContainers {
+            path.push_str("/ephemeralcontainers");
+            content_type = "application/strategic-merge-patch+json";
+        }
+        Ok(Some(api.try_change(Method::PATCH, &path, content_type, &manifest, trial).await?))
+    }
+}
+
+/// Lays `over` on `base` as a merge patch.
+fn merged(base: &Value, over: &Value) -> Value {
+    let mut merged = base.clone();
+    if !over.is_null() {
+        json_patch::merge(&mut merged, over);
+    }
+    merged
 }

@@ -1,10 +1,13 @@
 //! `nodeFile`: a file on nodes, its mode, owner and parsed content.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::api::Api;
 use super::expect::{Expect, Format};
-use super::{Check, CheckCx, CheckError, Verdict};
-use crate::cluster::Capability;
+use super::{Check, CheckCx, CheckError, Finding, Verdict, object, task_file};
+use crate::cluster::{Capability, ClusterError, ExecOutput};
 
 /// Looks at a file of one node or of several.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -42,10 +45,152 @@ fn control_plane() -> String {
     "control-plane".to_owned()
 }
 
+/// The largest file whose content is looked at.
+const LARGEST: u64 = task_file::LARGEST;
+
 impl Check for NodeFile {
     const NEEDS: &'static [Capability] = &[Capability::Api, Capability::Nodes];
 
-    async fn run(&self, _cx: &CheckCx<'_>) -> Result<Verdict, CheckError> {
-        Err(CheckError::Spec("`nodeFile` is not judged yet".to_owned()))
+    fn lint(&self, faults: &mut Vec<String>) {
+        if !self.path.starts_with('/') {
+            faults.push("path: it starts with /".to_owned());
+        }
+        for (field, mode) in [("mode", &self.mode), ("modeAtMost", &self.mode_at_most)] {
+            if mode.as_deref().is_some_and(|mode| octal(mode).is_none()) {
+                faults.push(format!("{field}: give an octal mode in quotes, such as \"0600\""));
+            }
+        }
+        let facts = self.mode.is_some()
+            || self.mode_at_most.is_some()
+            || self.owner.is_some()
+            || self.group.is_some()
+            || !self.expect.is_empty();
+        if self.absent == facts {
+            faults.push("nodeFile: say what it is like, or that it is absent".to_owned());
+        }
+        if self.format.is_some() == self.expect.is_empty() {
+            faults.push("format: it goes with expect".to_owned());
+        }
+        object::lint_expects("expect", &self.expect, &["content"], faults);
     }
+
+    async fn run(&self, cx: &CheckCx<'_>) -> Result<Verdict, CheckError> {
+        let api = Api::new(cx.client.clone());
+        let mut findings = Vec::new();
+        let nodes = self.nodes(&api).await?;
+        if nodes.is_empty() {
+            findings.push(Finding::new(format!("Node {}", self.node), "", "it exists", "it does not"));
+        }
+        for node in nodes {
+            self.look(cx, &node, &mut findings).await?;
+        }
+        Ok(Verdict::of(findings))
+    }
+}
+
+impl NodeFile {
+    async fn nodes(&self, api: &Api) -> Result<Vec<String>, CheckError> {
+        let nodes = api.list_known("v1", "Node", None, None).await?;
+        let controls = |node: &serde_json::Value| {
+            node["metadata"]["labels"]["node-role.kubernetes.io/control-plane"].is_string()
+        };
+        Ok(nodes
+            .iter()
+            .filter(|node| match self.node.as_str() {
+                "control-plane" => controls(node),
+                "workers" => !controls(node),
+                "all" => true,
+                name => node["metadata"]["name"] == name,
+            })
+            .filter_map(|node| node["metadata"]["name"].as_str().map(str::to_owned))
+            .collect())
+    }
+
+    async fn look(
+        &self,
+        cx: &CheckCx<'_>,
+        node: &str,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), CheckError> {
+        let label = format!("{node}:{}", self.path);
+        let facts = cx.cluster.node_exec(node, &["stat", "-L", "-c", "%a %U %G %s %F", &self.path]).await?;
+        let Some(facts) = read(node, &self.path, facts)? else {
+            if !self.absent {
+                findings.push(Finding::new(&label, "", "it exists", "it does not"));
+            }
+            return Ok(());
+        };
+        if self.absent {
+            findings.push(Finding::new(&label, "", "it does not exist", "it exists"));
+            return Ok(());
+        }
+        let mut fields = facts.trim().splitn(5, ' ');
+        let mut next = || fields.next().unwrap_or_default().to_owned();
+        let (mode, owner, group, size, kind) = (next(), next(), next(), next(), next());
+        let Some(bits) = octal(&mode) else {
+            return Err(failed(format!("stat on {node} answered `{}`", facts.trim())));
+        };
+        if let Some(wanted) = &self.mode
+            && octal(wanted) != Some(bits)
+        {
+            findings.push(Finding::new(&label, "mode", wanted, format!("{bits:04o}")));
+        }
+        if let Some(most) = &self.mode_at_most
+            && octal(most).is_none_or(|most| bits & !most != 0)
+        {
+            findings.push(Finding::new(&label, "mode", format!("{most} or less"), format!("{bits:04o}")));
+        }
+        for (path, wanted, actual) in [("owner", &self.owner, owner), ("group", &self.group, group)] {
+            if let Some(wanted) = wanted.as_ref().filter(|&wanted| *wanted != actual) {
+                findings.push(Finding::new(&label, path, wanted, actual));
+            }
+        }
+        let Some(format) = self.format else { return Ok(()) };
+        if !kind.starts_with("regular") {
+            findings.push(Finding::new(&label, "", "a file", kind));
+            return Ok(());
+        }
+        if size.parse::<u64>().is_ok_and(|size| size > LARGEST) {
+            let expected = format!("at most {LARGEST} bytes");
+            findings.push(Finding::new(&label, "", expected, format!("{size} bytes")));
+            return Ok(());
+        }
+        let content = cx.cluster.node_exec(node, &["cat", &self.path]).await?;
+        let Some(text) = read(node, &self.path, content)? else {
+            findings.push(Finding::new(&label, "", "it exists", "it does not"));
+            return Ok(());
+        };
+        match task_file::parse(&text, format) {
+            Ok(content) => {
+                let bindings = BTreeMap::from([("content".to_owned(), content.clone())]);
+                object::judge(&self.expect, &label, &content, &bindings, findings)
+            }
+            Err(reason) => {
+                findings.push(Finding::new(&label, "", format!("{format:?}"), object::shorten(&reason)));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Returns what a command wrote, or `None` when it says that there is no such file.
+fn read(node: &str, path: &str, output: ExecOutput) -> Result<Option<String>, CheckError> {
+    if output.status == 0 {
+        return String::from_utf8(output.stdout)
+            .map(Some)
+            .map_err(|_| failed(format!("{path} on {node} is no text")));
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.contains("No such file or directory") || stderr.contains("Not a directory") {
+        return Ok(None);
+    }
+    Err(failed(format!("{path} on {node} cannot be read: {}", stderr.trim())))
+}
+
+fn failed(message: String) -> CheckError {
+    ClusterError::Failed { message, source: None }.into()
+}
+
+fn octal(mode: &str) -> Option<u32> {
+    u32::from_str_radix(mode, 8).ok().filter(|&bits| bits <= 0o7777)
 }
