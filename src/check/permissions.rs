@@ -181,11 +181,6 @@ impl Rbac {
         })
     }
 
-    /// Returns everything that is served, one entry for each resource and subresource.
-    pub(crate) fn served(&self) -> &[Kind] {
-        &self.served
-    }
-
     /// Returns all that the subject is granted, as the rules say it.
     pub(crate) fn granted(&self, who: &Identity) -> BTreeSet<Atom> {
         let mut atoms = BTreeSet::new();

@@ -106,8 +106,11 @@ impl Check for Reach {
 
     fn lint(&self, faults: &mut Vec<String>) {
         for (field, rows) in [("allowed", &self.allowed), ("denied", &self.denied)] {
-            if rows.is_empty() {
+            if rows.is_empty() && (field == "allowed" || !self.unpaired) {
                 faults.push(format!("{field}: both lists need a row: one alone proves nothing"));
+            }
+            if field == "denied" && self.unpaired && !rows.is_empty() {
+                faults.push("unpaired: the rows are paired".to_owned());
             }
             for (index, row) in rows.iter().enumerate() {
                 row.lint(&format!("{field}[{index}]"), faults);
@@ -116,7 +119,7 @@ impl Check for Reach {
     }
 
     async fn run(&self, cx: &CheckCx<'_>) -> Result<Verdict, CheckError> {
-        if self.allowed.is_empty() || self.denied.is_empty() {
+        if self.allowed.is_empty() || (self.denied.is_empty() && !self.unpaired) {
             return Err(CheckError::Spec("reach needs rows in `allowed` and in `denied`".to_owned()));
         }
         let api = Api::new(cx.client.clone());

@@ -84,7 +84,8 @@ pub(crate) fn parse(text: &str, format: Format) -> Result<Value, String> {
             .filter(|line| !line.trim().is_empty())
             .enumerate()
             .map(|(index, line)| {
-                serde_json::from_str(line).map_err(|error| format!("document {}: {error}", index + 1))
+                serde_json::from_str::<Value>(line)
+                    .map_err(|error| format!("document {}: {error}", index + 1))
             })
             .collect(),
         Format::Yaml => yaml(text),
