@@ -6,6 +6,7 @@ pub mod api;
 pub mod attributes;
 pub mod authz;
 pub mod client;
+pub mod crd;
 pub mod defaults;
 pub mod field;
 pub mod image;

@@ -1,0 +1,189 @@
+use serde_json::json;
+
+use super::*;
+use crate::sim::api::resources::Resources;
+
+fn version(schema: Value, subresources: Value) -> Arc<CustomVersion> {
+    let definition = json!({
+        "metadata": { "name": "widgets.lab.example.com" },
+        "spec": {
+            "group": "lab.example.com", "scope": "Namespaced",
+            "names": { "plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList" },
+            "versions": [{ "name": "v1", "served": true, "storage": true, "subresources": subresources,
+                           "schema": { "openAPIV3Schema": schema } }],
+        },
+        "status": { "conditions": [{ "type": "Established", "status": "True" }],
+                    "acceptedNames": { "plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList" } },
+    });
+    let definition = Arc::new(definition);
+    let resources = Resources::with_definitions([&definition]);
+    CustomVersion::of(resources.find("lab.example.com", "v1", "widgets").unwrap()).unwrap()
+}
+
+fn widget() -> Arc<CustomVersion> {
+    version(
+        json!({ "type": "object", "properties": {
+            "spec": { "type": "object", "required": ["size"],
+                "x-kubernetes-validations": [
+                    { "rule": "self.size < 10 || self.colour == 'red'", "message": "big ones are red" },
+                    { "rule": "self.size >= oldSelf.size", "messageExpression": "'not below ' + string(oldSelf.size)" },
+                ],
+                "properties": {
+                    "size": { "type": "integer", "minimum": 1, "maximum": 99 },
+                    "colour": { "type": "string", "enum": ["red", "blue"], "default": "blue" },
+                    "tags": { "type": "array", "x-kubernetes-list-type": "set", "items": { "type": "string", "pattern": "^[a-z]+$" } },
+                    "open": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+                    "max-age": { "type": "integer", "x-kubernetes-validations": [{ "rule": "self > 0", "reason": "FieldValueForbidden" }] },
+                } },
+            "status": { "type": "object", "properties": { "size": { "type": "integer" } } },
+        } }),
+        json!({ "status": {}, "scale": { "specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size" } }),
+    )
+}
+
+fn messages(errors: &ErrorList) -> Vec<String> {
+    let mut all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    all.sort();
+    all
+}
+
+fn object(spec: Value) -> Value {
+    json!({ "apiVersion": "lab.example.com/v1", "kind": "Widget", "metadata": { "name": "w" }, "spec": spec })
+}
+
+#[test]
+fn prunes_what_the_schema_does_not_know_and_names_it() {
+    let mut found = object(json!({ "size": 5, "shape": "round", "open": { "anything": [1] } }));
+    found["extra"] = json!(true);
+    assert_eq!(widget().prune(&mut found), ["extra", "spec.shape"]);
+    assert_eq!(found, object(json!({ "size": 5, "open": { "anything": [1] } })));
+}
+
+#[test]
+fn fills_in_defaults_only_where_their_parent_is() {
+    let mut found = object(json!({ "size": 5 }));
+    widget().apply_defaults(&mut found);
+    assert_eq!(found["spec"]["colour"], "blue");
+    let mut empty = json!({ "metadata": {} });
+    widget().apply_defaults(&mut empty);
+    assert_eq!(empty, json!({ "metadata": {} }));
+    let mut null = object(json!({ "size": 5, "colour": null }));
+    widget().apply_defaults(&mut null);
+    assert_eq!(null["spec"]["colour"], "blue");
+}
+
+#[test]
+fn words_faults_as_a_real_server_does() {
+    assert_eq!(
+        messages(&widget().validate(&object(json!({ "size": "3", "colour": "green" })), None)),
+        [
+            ".spec.size: Invalid value: 0: .spec.size accessor error: 3 is of the type string, expected int64",
+            "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; \
+             correct the existing errors to complete validation",
+            "spec.colour: Unsupported value: \"green\": supported values: \"red\", \"blue\"",
+            "spec.size: Invalid value: \"string\": spec.size in body must be of type integer: \"string\"",
+        ]
+    );
+    assert_eq!(
+        messages(&widget().validate(&object(json!({ "size": 0, "colour": "red" })), None)),
+        ["spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"]
+    );
+    assert!(
+        messages(&widget().validate(&object(json!({})), None))
+            .contains(&"spec.size: Required value".to_owned())
+    );
+}
+
+#[test]
+fn judges_rules_at_their_place() {
+    assert_eq!(
+        messages(&widget().validate(&object(json!({ "size": 50, "colour": "blue" })), None)),
+        ["spec: Invalid value: \"object\": big ones are red"]
+    );
+    assert_eq!(
+        messages(&widget().validate(&object(json!({ "size": 5, "colour": "red", "max-age": -1 })), None)),
+        ["spec.max-age: Forbidden: failed rule: self > 0"]
+    );
+    assert!(widget().validate(&object(json!({ "size": 50, "colour": "red" })), None).is_empty());
+}
+
+#[test]
+fn judges_a_change_by_what_was_there() {
+    let old = object(json!({ "size": 7, "colour": "red" }));
+    let new = object(json!({ "size": 5, "colour": "red" }));
+    assert_eq!(
+        messages(&widget().validate(&new, Some(&old))),
+        ["spec: Invalid value: \"object\": not below 7"]
+    );
+    // What was let in under an older schema does not stop changes elsewhere.
+    let old = object(json!({ "size": 7, "colour": "red", "tags": ["Bad"] }));
+    let new = object(json!({ "size": 8, "colour": "red", "tags": ["Bad"] }));
+    assert!(widget().validate(&new, Some(&old)).is_empty());
+    let new = object(json!({ "size": 8, "colour": "red", "tags": ["Bad", "Worse"] }));
+    assert_eq!(
+        messages(&widget().validate(&new, Some(&old))),
+        ["spec.tags[1]: Invalid value: \"Worse\": spec.tags[1] in body should match '^[a-z]+$'"]
+    );
+}
+
+#[test]
+fn sets_hold_nothing_twice() {
+    let found = object(json!({ "size": 5, "tags": ["a", "b", "a"] }));
+    assert_eq!(messages(&widget().validate(&found, None)), ["spec.tags[2]: Duplicate value: \"a\""]);
+}
+
+#[test]
+fn status_and_spec_are_written_apart() {
+    let version = widget();
+    let mut new = object(json!({ "size": 5 }));
+    new["status"] = json!({ "size": 5 });
+    version.prepare_for_create(&mut new);
+    assert!(new.get("status").is_none());
+    assert_eq!(new["metadata"]["generation"], 1);
+    let mut changed = new.clone();
+    changed["spec"]["size"] = json!(6);
+    changed["status"] = json!({ "size": 9 });
+    version.prepare_for_update(&mut changed, &new, Part::Main);
+    assert_eq!((changed["metadata"]["generation"].as_i64(), changed.get("status")), (Some(2), None));
+    let mut status = new.clone();
+    status["spec"]["size"] = json!(60);
+    status["status"] = json!({ "size": 9 });
+    version.prepare_for_update(&mut status, &new, Part::Status);
+    assert_eq!((&status["spec"]["size"], &status["status"]["size"]), (&json!(5), &json!(9)));
+    assert_eq!(status["metadata"]["generation"], 1);
+}
+
+#[test]
+fn a_definition_is_established_when_its_names_are_free() {
+    let named = |plural: &str, kind: &str| {
+        json!({ "metadata": { "name": format!("{plural}.x.example") },
+                "spec": { "group": "x.example", "names": { "plural": plural, "kind": kind },
+                          "versions": [{ "name": "v1", "served": true, "storage": true }] } })
+    };
+    let mut first = named("gadgets", "Gadget");
+    let status = accept(&first, &[], "2026-01-01T00:00:00Z").unwrap();
+    assert_eq!(status["conditions"][1]["type"], "Established");
+    assert_eq!(status["conditions"][1]["status"], "True");
+    assert_eq!(status["storedVersions"], json!(["v1"]));
+    first["status"] = status;
+    assert_eq!(accept(&first, &[], "2026-01-02T00:00:00Z"), None);
+    let second = named("gizmos", "Gadget");
+    let status = accept(&second, &[&first], "2026-01-01T00:00:00Z").unwrap();
+    assert_eq!(status["conditions"][0]["reason"], "KindConflict");
+    assert_eq!(status["conditions"][1]["status"], "False");
+}
+
+#[test]
+fn a_schema_must_be_structural() {
+    let definition = json!({ "spec": { "versions": [{ "schema": { "openAPIV3Schema": {
+        "type": "object", "properties": { "spec": { "properties": {} }, "list": { "type": "array" } },
+    } } }] } });
+    assert_eq!(
+        messages(&validate_definition(&definition)),
+        [
+            "spec.versions[0].schema.openAPIV3Schema.properties[list].items: Required value: must be specified",
+            "spec.versions[0].schema.openAPIV3Schema.properties[spec].type: Required value: must not be empty for \
+             specified object fields",
+        ]
+    );
+}
