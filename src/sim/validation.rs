@@ -5,10 +5,14 @@
 
 use serde_json::Value;
 
+pub(crate) mod claims;
 pub(crate) mod cursor;
+pub(crate) mod diff;
 pub(crate) mod kinds;
 pub(crate) mod metadata;
 pub(crate) mod names;
+pub(crate) mod pod;
+pub(crate) mod resources;
 
 use super::field::ErrorList;
 use super::object::Fields;
@@ -41,23 +45,35 @@ pub fn update(
 }
 
 fn create_kind(
-    _group: &str,
+    group: &str,
     _version: &str,
-    _kind: &str,
+    kind: &str,
     object: &Value,
     rules: metadata::MetaRules,
 ) -> ErrorList {
-    metadata::validate(object, rules)
+    match (group, kind) {
+        ("", "Pod") => pod::create(object, rules),
+        ("", "PersistentVolumeClaim") => claims::create(object, rules),
+        _ => metadata::validate(object, rules),
+    }
 }
 
 fn update_kind(
-    _group: &str,
+    group: &str,
     _version: &str,
-    _kind: &str,
-    _subresource: &str,
+    kind: &str,
+    subresource: &str,
     new: &Value,
     old: &Value,
     rules: metadata::MetaRules,
 ) -> ErrorList {
-    metadata::validate_update(new, old, rules.core)
+    match (group, kind, subresource) {
+        ("", "Pod", "status") => pod::status(new, old, rules),
+        ("", "Pod", "ephemeralcontainers") => pod::ephemeral_containers(new, old, rules),
+        ("", "Pod", "resize") => pod::resize(new, old, rules),
+        ("", "Pod", _) => pod::update(new, old, rules),
+        ("", "PersistentVolumeClaim", "status") => claims::status(new, old, rules),
+        ("", "PersistentVolumeClaim", _) => claims::update(new, old, rules),
+        _ => metadata::validate_update(new, old, rules.core),
+    }
 }
