@@ -12,14 +12,23 @@ use super::attributes::UserInfo;
 use super::authz::Authorizer;
 use super::resource::GroupResource;
 use super::status::Status;
-use super::view::View;
+use super::store::Store;
 use crate::clock::Clock;
 
+mod chain;
+pub mod default_toleration_seconds;
+pub mod limit_ranger;
+pub mod namespace_lifecycle;
 pub mod pod_security;
 pub(crate) mod pods;
+pub mod priority;
+pub mod resource_quota;
+pub mod runtime_class;
+pub mod service_account;
 #[cfg(test)]
-#[expect(dead_code, reason = "what the plugins to come need")]
 pub(crate) mod testing;
+
+pub use chain::{Chain, Settings, SettingsError};
 
 /// What a request does to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,7 +94,7 @@ pub struct AdmissionRequest {
 /// Something a plugin holds from its judgement until the write: a lock, and what is to be kept of it.
 ///
 /// Dropped without `commit`, when the write fails, it must leave no trace.
-pub trait Reservation: Send {
+pub trait Reservation: Send + Sync {
     /// The write has happened.
     fn commit(self: Box<Self>);
 }
@@ -163,11 +172,23 @@ impl fmt::Debug for AdmissionRequest {
 #[derive(Clone, Copy)]
 pub struct AdmissionCx<'a> {
     /// The objects of the cluster.
-    pub view: &'a dyn View,
+    pub store: &'a Store,
     /// Who may do what.
     pub authorizer: &'a Authorizer,
     /// The time.
     pub clock: &'a dyn Clock,
+}
+
+impl AdmissionCx<'_> {
+    /// Returns an object; the namespace is empty for cluster-scoped resources.
+    pub fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        self.store.get(resource, namespace, name).map(|entry| entry.object.clone())
+    }
+
+    /// Returns the objects of one namespace, or of all.
+    pub fn list(&self, resource: &GroupResource, namespace: Option<&str>) -> Vec<Arc<Value>> {
+        self.store.list(resource, namespace).into_iter().map(|entry| entry.object.clone()).collect()
+    }
 }
 
 /// One admission plugin.
@@ -189,47 +210,6 @@ pub trait Plugin: Send + Sync {
     /// # Errors
     /// The refusal.
     async fn validate(&self, _cx: &AdmissionCx<'_>, _request: &mut AdmissionRequest) -> Result<(), Status> {
-        Ok(())
-    }
-}
-
-/// The enabled plugins, in upstream's order.
-#[derive(Default)]
-pub struct Chain {
-    plugins: Vec<Box<dyn Plugin>>,
-}
-
-impl fmt::Debug for Chain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.plugins.iter().map(|plugin| plugin.name())).finish()
-    }
-}
-
-impl Chain {
-    /// Runs the plugins in the order given.
-    pub fn of(plugins: Vec<Box<dyn Plugin>>) -> Self {
-        Self { plugins }
-    }
-
-    /// Lets every plugin change the object.
-    ///
-    /// # Errors
-    /// The first refusal.
-    pub async fn admit(&self, cx: &AdmissionCx<'_>, request: &mut AdmissionRequest) -> Result<(), Status> {
-        for plugin in &self.plugins {
-            plugin.admit(cx, request).await?;
-        }
-        Ok(())
-    }
-
-    /// Lets every plugin judge the finished object.
-    ///
-    /// # Errors
-    /// The first refusal.
-    pub async fn validate(&self, cx: &AdmissionCx<'_>, request: &mut AdmissionRequest) -> Result<(), Status> {
-        for plugin in &self.plugins {
-            plugin.validate(cx, request).await?;
-        }
         Ok(())
     }
 }

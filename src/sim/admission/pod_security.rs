@@ -136,7 +136,7 @@ impl PodSecurity {
             annotate(request, "exempt", "namespace");
             return Ok(());
         }
-        for warning in self.warnings_about_existing(cx.view.list(&PODS, Some(&name)), &name, new) {
+        for warning in self.warnings_about_existing(cx.list(&PODS, Some(&name)), &name, new) {
             request.warn(warning);
         }
         Ok(())
@@ -299,7 +299,7 @@ impl PodSecurity {
     }
 
     fn policy_of(&self, cx: &AdmissionCx<'_>, namespace: &str) -> Option<(Policy, ErrorList)> {
-        let namespace = cx.view.get(&NAMESPACES, "", namespace)?;
+        let namespace = cx.get(&NAMESPACES, "", namespace)?;
         Some(Policy::of_labels(&namespace["metadata"]["labels"], &self.config.defaults))
     }
 

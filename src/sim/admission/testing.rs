@@ -10,22 +10,39 @@ use crate::sim::attributes::UserInfo;
 use crate::sim::authz::{Authorizer, Mode};
 use crate::sim::resource::GroupResource;
 use crate::sim::status::Status;
-use crate::sim::view::Objects;
+use crate::sim::store::Store;
 
 /// A cluster for one test.
 pub(crate) struct Cluster {
-    pub objects: Objects,
+    pub store: Store,
     pub modes: Vec<Mode>,
+    pub clock: ManualClock,
 }
 
 impl Cluster {
     pub fn new() -> Self {
-        Self { objects: Objects::default(), modes: vec![Mode::Rbac] }
+        let clock = ManualClock::new(jiff::Timestamp::UNIX_EPOCH);
+        Self { store: Store::in_memory(), modes: vec![Mode::Rbac], clock }
     }
 
-    pub fn with(mut self, resource: &GroupResource, object: Value) -> Self {
-        self.objects.insert(resource, object);
+    /// Adds or replaces an object.
+    pub fn with(self, resource: &GroupResource, object: Value) -> Self {
+        self.put(resource, object);
         self
+    }
+
+    pub fn put(&self, resource: &GroupResource, object: Value) {
+        let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
+        let (namespace, name) = (field("namespace"), field("name"));
+        if self.store.get(resource, &namespace, &name).is_some() {
+            self.store.update(resource, &namespace, &name, None, object).unwrap();
+        } else {
+            self.store.create(resource, &namespace, &name, object).unwrap();
+        }
+    }
+
+    pub fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Value {
+        (*self.store.get(resource, namespace, name).unwrap().object).clone()
     }
 
     pub fn admit(&self, plugin: &dyn Plugin, request: &mut AdmissionRequest) -> Result<(), Status> {
@@ -37,14 +54,13 @@ impl Cluster {
     }
 
     fn run<T>(&self, act: impl FnOnce(&AdmissionCx<'_>) -> T) -> T {
-        let authorizer = Authorizer::new(self.modes.clone(), Arc::new(self.objects.clone()));
-        let clock = ManualClock::new(jiff::Timestamp::UNIX_EPOCH);
-        act(&AdmissionCx { view: &self.objects, authorizer: &authorizer, clock: &clock })
+        let authorizer = Authorizer::new(self.modes.clone(), Arc::new(self.store.clone()));
+        act(&AdmissionCx { store: &self.store, authorizer: &authorizer, clock: &self.clock })
     }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
 /// A create of `object` as an ordinary user.

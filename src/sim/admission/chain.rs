@@ -1,0 +1,243 @@
+//! Which plugins there are, which are on, and in what order they run: the order is fixed, whatever the flags say.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::default_toleration_seconds::DefaultTolerationSeconds;
+use super::limit_ranger::LimitRanger;
+use super::namespace_lifecycle::NamespaceLifecycle;
+use super::pod_security::{self, PodSecurity};
+use super::priority::Priority;
+use super::resource_quota::{Ledger, ResourceQuota};
+use super::runtime_class::RuntimeClass;
+use super::service_account::ServiceAccount;
+use super::{AdmissionCx, AdmissionRequest, Plugin};
+use crate::sim::status::Status;
+
+/// What an API server's flags and files say of admission.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `--enable-admission-plugins`: in addition to those that are on by default.
+    pub enable: Vec<String>,
+    /// `--disable-admission-plugins`: although on by default.
+    pub disable: Vec<String>,
+    /// PodSecurity's own configuration.
+    pub pod_security: pod_security::Configuration,
+}
+
+impl Settings {
+    /// What kubeadm sets.
+    pub fn kubeadm() -> Self {
+        Self { enable: vec!["NodeRestriction".to_owned()], ..Self::default() }
+    }
+}
+
+/// Why settings were refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// `--enable-admission-plugins` names a plugin that does not exist.
+    #[error("enable-admission-plugins plugin {0:?} is unknown")]
+    UnknownEnabled(String),
+    /// `--disable-admission-plugins` names a plugin that does not exist.
+    #[error("disable-admission-plugins plugin {0:?} is unknown")]
+    UnknownDisabled(String),
+    /// A plugin is both enabled and disabled.
+    #[error("{0} in enable-admission-plugins and disable-admission-plugins overlapped")]
+    Overlap(String),
+    /// A real API server has it, the simulated one does not.
+    #[error("admission plugin {0:?} is not simulated")]
+    NotSimulated(String),
+}
+
+/// What plugins are made from.
+struct Parts<'a> {
+    settings: &'a Settings,
+    ledger: &'a Arc<Ledger>,
+}
+
+type Make = fn(&Parts<'_>) -> Box<dyn Plugin>;
+
+struct Row {
+    name: &'static str,
+    by_default: bool,
+    make: Option<Make>,
+}
+
+macro_rules! rows {
+    ($($name:literal $state:ident $(=> $make:expr)?;)*) => {
+        &[$(Row { name: $name, by_default: rows!(@ $state), make: rows!(? $($make)?) }),*]
+    };
+    (@ on) => { true };
+    (@ off) => { false };
+    (? $make:expr) => { Some($make) };
+    (?) => { None };
+}
+
+/// In upstream's order. A row without a maker is a plugin that is not simulated: one that is on by default does nothing
+/// without configuration that cannot be given either.
+const ROWS: &[Row] = rows! {
+    "AlwaysAdmit" off;
+    "NamespaceAutoProvision" off;
+    "NamespaceLifecycle" on => |_| Box::new(NamespaceLifecycle);
+    "NamespaceExists" off;
+    "LimitPodHardAntiAffinityTopology" off;
+    "LimitRanger" on => |_| Box::new(LimitRanger);
+    "ServiceAccount" on => |_| Box::new(ServiceAccount);
+    "NodeRestriction" off;
+    "TaintNodesByCondition" on;
+    "AlwaysPullImages" off;
+    "ImagePolicyWebhook" off;
+    "PodSecurity" on => |parts| Box::new(PodSecurity::new(parts.settings.pod_security.clone()));
+    "PodNodeSelector" off;
+    "Priority" on => |_| Box::new(Priority);
+    "DefaultTolerationSeconds" on => |_| Box::new(DefaultTolerationSeconds);
+    "PodTolerationRestriction" off;
+    "EventRateLimit" off;
+    "ExtendedResourceToleration" off;
+    "DefaultStorageClass" on;
+    "StorageObjectInUseProtection" on;
+    "OwnerReferencesPermissionEnforcement" off;
+    "PersistentVolumeClaimResize" on;
+    "RuntimeClass" on => |_| Box::new(RuntimeClass);
+    "CertificateApproval" on;
+    "CertificateSigning" on;
+    "ClusterTrustBundleAttest" on;
+    "CertificateSubjectRestriction" on;
+    "DefaultIngressClass" on;
+    "DenyServiceExternalIPs" off;
+    "PodTopologyLabels" on;
+    "MutatingAdmissionPolicy" on;
+    "MutatingAdmissionWebhook" on;
+    "ValidatingAdmissionPolicy" on;
+    "ValidatingAdmissionWebhook" on;
+    "ResourceQuota" on => |parts| Box::new(ResourceQuota::new(parts.ledger.clone()));
+    "AlwaysDeny" off;
+};
+
+/// The enabled plugins, in upstream's order.
+#[derive(Default)]
+pub struct Chain {
+    plugins: Vec<Box<dyn Plugin>>,
+    ledger: Arc<Ledger>,
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+impl Chain {
+    /// Runs what a cluster made by kubeadm runs.
+    pub fn standard() -> Self {
+        Self::build(&Settings::kubeadm(), |row| row.by_default || row.name == "NodeRestriction")
+    }
+
+    /// Runs what the settings say.
+    ///
+    /// # Errors
+    /// A plugin is unknown or not simulated, or both enabled and disabled.
+    pub fn configured(settings: &Settings) -> Result<Self, SettingsError> {
+        let find = |name: &String| ROWS.iter().find(|row| row.name == name);
+        for name in &settings.enable {
+            match find(name) {
+                None => return Err(SettingsError::UnknownEnabled(name.clone())),
+                Some(row) if row.make.is_none() && !row.by_default => {
+                    return Err(SettingsError::NotSimulated(name.clone()));
+                }
+                Some(_) if settings.disable.contains(name) => {
+                    return Err(SettingsError::Overlap(name.clone()));
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(name) = settings.disable.iter().find(|name| find(name).is_none()) {
+            return Err(SettingsError::UnknownDisabled(name.clone()));
+        }
+        let named = |list: &[String], row: &Row| list.iter().any(|name| name == row.name);
+        Ok(Self::build(settings, |row| {
+            (row.by_default || named(&settings.enable, row)) && !named(&settings.disable, row)
+        }))
+    }
+
+    fn build(settings: &Settings, is_on: impl Fn(&Row) -> bool) -> Self {
+        let ledger = Arc::default();
+        let parts = Parts { settings, ledger: &ledger };
+        let makers = ROWS.iter().filter(|row| is_on(row)).filter_map(|row| row.make);
+        let plugins = makers.map(|make| make(&parts)).collect();
+        Self { plugins, ledger }
+    }
+
+    /// Runs the plugins in the order given.
+    pub fn of(plugins: Vec<Box<dyn Plugin>>) -> Self {
+        Self { plugins, ..Self::default() }
+    }
+
+    /// Returns the names of the enabled plugins.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.plugins.iter().map(|plugin| plugin.name()).collect()
+    }
+
+    /// Returns the ledger that the quota controller recounts with.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// Lets every plugin change the object. What an earlier attempt at the same request reserved is given back.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn admit(&self, cx: &AdmissionCx<'_>, request: &mut AdmissionRequest) -> Result<(), Status> {
+        request.reservations.clear();
+        for plugin in &self.plugins {
+            plugin.admit(cx, request).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets every plugin judge the finished object.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn validate(&self, cx: &AdmissionCx<'_>, request: &mut AdmissionRequest) -> Result<(), Status> {
+        for plugin in &self.plugins {
+            plugin.validate(cx, request).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plugin_goes_by_the_name_of_its_row() {
+        let settings = Settings::default();
+        let ledger = Arc::default();
+        for row in ROWS {
+            if let Some(make) = row.make {
+                assert_eq!(make(&Parts { settings: &settings, ledger: &ledger }).name(), row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn flags_turn_plugins_on_and_off_but_do_not_reorder_them() {
+        let settings = |enable: &[&str], disable: &[&str]| Settings {
+            enable: enable.iter().map(|&name| name.to_owned()).collect(),
+            disable: disable.iter().map(|&name| name.to_owned()).collect(),
+            ..Settings::default()
+        };
+        let names =
+            Chain::configured(&settings(&["ResourceQuota", "Priority"], &["PodSecurity"])).unwrap().names();
+        assert!(!names.contains(&"PodSecurity"));
+        assert_eq!(names.first(), Some(&"NamespaceLifecycle"));
+        assert_eq!(names.last(), Some(&"ResourceQuota"));
+        let error =
+            |enable: &[&str], disable: &[&str]| Chain::configured(&settings(enable, disable)).unwrap_err();
+        assert_eq!(error(&["Foo"], &[]).to_string(), r#"enable-admission-plugins plugin "Foo" is unknown"#);
+        assert_eq!(error(&[], &["Foo"]).to_string(), r#"disable-admission-plugins plugin "Foo" is unknown"#);
+        assert_eq!(error(&["Priority"], &["Priority"]), SettingsError::Overlap("Priority".into()));
+    }
+}
