@@ -16,6 +16,7 @@ pub mod pod_resources;
 pub mod quantity;
 pub mod rbac;
 pub mod resource;
+pub mod schema;
 pub mod selectors;
 pub mod status;
 pub mod store;
