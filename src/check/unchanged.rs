@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::api::Api;
-use super::permissions::{Atom, Rbac};
+use super::permissions::{self, Atom, Rbac};
 use super::select::{Select, Selected};
 use super::subject::Identity;
 use super::{Check, CheckCx, CheckError, Finding, Verdict, object};
@@ -79,6 +79,8 @@ struct Baseline {
     objects: Vec<BTreeMap<String, Kept>>,
     /// Granted atoms by `namespace/name` of the ServiceAccount.
     permissions: BTreeMap<String, BTreeSet<Atom>>,
+    /// What a new account would have had, by namespace: the grants to groups.
+    newcomers: BTreeMap<String, BTreeSet<Atom>>,
     /// Rules by ClusterRole.
     cluster_roles: BTreeMap<String, BTreeSet<Atom>>,
 }
@@ -151,22 +153,10 @@ impl Check for Unchanged {
         }
         if !self.effective_permissions.is_empty() || !self.cluster_roles.is_empty() {
             let rbac = Rbac::read(&api).await?;
-            compare_grants(
-                &rbac,
-                "ServiceAccount",
-                &before.permissions,
-                &now.permissions,
-                true,
-                &mut findings,
-            );
-            compare_grants(
-                &rbac,
-                "ClusterRole",
-                &before.cluster_roles,
-                &now.cluster_roles,
-                false,
-                &mut findings,
-            );
+            let (old, new) = (&before.permissions, &now.permissions);
+            compare_grants(&rbac, "ServiceAccount", old, new, &mut findings);
+            before.newcomers(&rbac, new, &mut findings);
+            compare_grants(&rbac, "ClusterRole", &before.cluster_roles, &now.cluster_roles, &mut findings);
         }
         Ok(Verdict::of(findings))
     }
@@ -188,7 +178,9 @@ impl Unchanged {
                 let Some((namespace, name)) = key.split_once('/') else { continue };
                 if self.effective_permissions.iter().any(|pattern| object::matches(pattern, &key)) {
                     let granted = rbac.granted(&Identity::service_account(namespace, name));
-                    now.permissions.insert(key, granted);
+                    let fresh = || rbac.granted(&Identity::service_account(namespace, ""));
+                    now.newcomers.entry(namespace.to_owned()).or_insert_with(fresh);
+                    now.permissions.insert(key.clone(), granted);
                 }
             }
         }
@@ -202,17 +194,17 @@ impl Unchanged {
     }
 }
 
-/// Compares what is granted by what it comes to. A newcomer is a finding only where it has something.
+/// How many changed permissions of one subject are shown.
+const SHOWN: usize = 4;
+
+/// Compares what is granted by what it comes to.
 fn compare_grants(
     rbac: &Rbac,
     kind: &str,
     before: &BTreeMap<String, BTreeSet<Atom>>,
     now: &BTreeMap<String, BTreeSet<Atom>>,
-    newcomers: bool,
     findings: &mut Vec<Finding>,
 ) {
-    const SHOWN: usize = 4;
-    let nothing = BTreeSet::new();
     for (name, old) in before {
         let object = format!("{kind} {name}");
         let Some(new) = now.get(name) else {
@@ -226,10 +218,24 @@ fn compare_grants(
             findings.push(Finding::new(&object, atom.to_string(), "not granted, as before", "granted"));
         }
     }
-    for (name, new) in now.iter().filter(|(name, _)| newcomers && !before.contains_key(*name)) {
-        for (atom, _) in rbac.beyond(new, &nothing).into_iter().take(SHOWN) {
-            let object = format!("{kind} {name}");
-            findings.push(Finding::new(object, atom.to_string(), "no such account, as before", "granted"));
+}
+
+impl Baseline {
+    /// Finds accounts that were not there and have more than a new account would have had.
+    fn newcomers(&self, rbac: &Rbac, now: &BTreeMap<String, BTreeSet<Atom>>, findings: &mut Vec<Finding>) {
+        for (key, new) in now.iter().filter(|(key, _)| !self.permissions.contains_key(*key)) {
+            let (namespace, name) = key.split_once('/').unwrap_or_default();
+            let mut had = permissions::basics(&Identity::service_account(namespace, name));
+            had.extend(self.newcomers.get(namespace).into_iter().flatten().cloned());
+            for (atom, _) in rbac.beyond(new, &had).into_iter().take(SHOWN) {
+                let object = format!("ServiceAccount {key}");
+                findings.push(Finding::new(
+                    object,
+                    atom.to_string(),
+                    "no such account, as before",
+                    "granted",
+                ));
+            }
         }
     }
 }
