@@ -10,6 +10,7 @@ pub mod crd;
 pub mod defaults;
 pub mod field;
 pub mod image;
+pub mod managed_fields;
 pub mod netpol;
 pub mod object;
 pub mod pod_resources;
