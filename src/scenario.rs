@@ -1,6 +1,20 @@
 //! A scenario as the rest of the lab uses it: one variant, rendered and found valid. How it is written, parsed,
 //! checked and found lies in the modules below; nothing here touches a cluster.
 
+mod blocks;
+pub mod catalog;
+pub mod code;
+mod fault;
+mod files;
+mod lint;
+mod load;
+mod raw;
+mod render;
+pub mod schema;
+mod structure;
+mod validate;
+mod variant;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
@@ -248,8 +262,8 @@ pub enum SeedStep {
     Apply {
         /// The manifest's path in the scenario's folder, for messages.
         file: PathBuf,
-        /// The rendered manifest, one or several YAML documents.
-        text: String,
+        /// The objects, each with an apiVersion, a kind and a name.
+        objects: Vec<serde_json::Value>,
     },
     /// Waits until all workloads of a namespace are ready.
     WaitReady {
