@@ -1,17 +1,51 @@
 //! The Kubernetes API of a simulated cluster: what is served where, and in which form it is answered.
 
+mod answer;
+mod call;
+mod convert;
+mod decode;
 pub mod discovery;
+mod fields;
+mod impersonation;
+mod inside;
+mod list;
 pub mod openapi;
+mod patch;
+mod paths;
+pub mod protobuf;
+mod request;
 pub mod resources;
 mod rest;
+mod serve;
+mod shape;
+mod steps;
+mod subresources;
+mod verbs;
+mod watch;
 
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use serde_json::{Value, json};
+
+pub use self::answer::{Body, BodyError};
+pub use self::paths::VERSION;
+pub(crate) use self::rest::timestamp;
+pub use self::serve::Identity;
 
 use self::resources::Resources;
 use super::admission::Chain;
 use super::attributes::UserInfo;
+use super::authn::{AUDIENCE, Authenticator, PeerCertificates, jwt};
 use super::authz::{Authorizer, Mode};
 use super::client::Client;
+use super::pki::Pki;
+use super::status::Status;
 use super::store::Store;
 use crate::clock::Clock;
 
@@ -26,6 +60,8 @@ struct Inner {
     resources: RwLock<Arc<Resources>>,
     authorizer: Authorizer,
     admission: Chain,
+    authenticator: Authenticator,
+    address: RwLock<String>,
 }
 
 /// What an API server is made of, beside its store.
@@ -37,6 +73,8 @@ pub struct Parts {
     pub modes: Vec<Mode>,
     /// The admission plugins.
     pub admission: Chain,
+    /// Who is who.
+    pub authenticator: Authenticator,
 }
 
 impl Api {
@@ -49,20 +87,33 @@ impl Api {
             resources: RwLock::new(Arc::new(Resources::builtin())),
             authorizer,
             admission: parts.admission,
+            authenticator: parts.authenticator,
+            address: RwLock::new("127.0.0.1:6443".to_owned()),
         }))
     }
 
     /// Returns an API with an empty store in memory, for tests: everything is allowed, nothing is admitted specially.
+    ///
+    /// # Panics
+    /// When no keys can be made, which a system with a generator of randomness does not know.
+    #[expect(clippy::unwrap_used, reason = "for tests")]
     pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
+        let pki = Arc::new(Pki::generate(&[], clock.now()).unwrap());
+        let authenticator = Authenticator::new(pki, clock.clone(), true).unwrap();
         Self::new(
             Store::in_memory(),
-            Parts { clock, modes: vec![Mode::AlwaysAllow], admission: Chain::default() },
+            Parts { clock, modes: vec![Mode::AlwaysAllow], admission: Chain::default(), authenticator },
         )
     }
 
     /// Returns a client that acts as `user`.
     pub fn client(&self, user: UserInfo) -> Client {
         Client::new(self.clone(), user)
+    }
+
+    /// Returns an HTTP service whose every request is of `user`, for clients in this process.
+    pub fn service(&self, user: UserInfo) -> Service {
+        Service { api: self.clone(), user: Some(user) }
     }
 
     /// Returns the objects.
@@ -85,6 +136,16 @@ impl Api {
         &self.0.admission
     }
 
+    /// Returns who knows users by their credentials, and signs tokens.
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.0.authenticator
+    }
+
+    /// Returns the cluster's keys.
+    pub fn pki(&self) -> &Arc<Pki> {
+        self.0.authenticator.pki()
+    }
+
     /// Returns what is served at the moment.
     pub fn resources(&self) -> Arc<Resources> {
         self.0.resources.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -93,5 +154,62 @@ impl Api {
     /// Serves other resources from now on.
     pub fn set_resources(&self, resources: Resources) {
         *self.0.resources.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(resources);
+    }
+
+    /// Returns the address that clients reach the server by, such as `127.0.0.1:40123`.
+    pub fn address(&self) -> String {
+        self.0.address.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says by which address clients reach the server.
+    pub fn set_address(&self, address: String) {
+        *self.0.address.write().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+
+    fn authenticate(&self, parts: &http::request::Parts) -> Result<UserInfo, Status> {
+        if let Some(Identity(user)) = parts.extensions.get::<Identity>() {
+            return Ok(user.clone());
+        }
+        let peer = parts.extensions.get::<PeerCertificates>();
+        self.0.authenticator.authenticate(self.store(), peer, &parts.headers)
+    }
+
+    fn openid_configuration(&self) -> Value {
+        json!({ "issuer": AUDIENCE, "jwks_uri": format!("https://{}/openid/v1/jwks", self.address()),
+            "response_types_supported": ["id_token"], "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"] })
+    }
+
+    fn jwks(&self) -> Value {
+        json!({ "keys": [jwt::public_jwk(self.pki().token_key())] })
+    }
+}
+
+/// The API as a `tower::Service`.
+#[derive(Debug, Clone)]
+pub struct Service {
+    api: Api,
+    user: Option<UserInfo>,
+}
+
+impl<B> tower::Service<Request<B>> for Service
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BodyError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let api = self.api.clone();
+        if let Some(user) = &self.user {
+            request.extensions_mut().insert(Identity(user.clone()));
+        }
+        Box::pin(async move { Ok(api.handle(request).await) })
     }
 }

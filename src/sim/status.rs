@@ -17,12 +17,14 @@ pub struct Status {
     pub message: String,
     /// `details`, or null.
     pub details: Value,
+    /// Where an outdated list can go on, for `metadata.continue`.
+    pub resume: Option<String>,
 }
 
 impl Status {
     /// Any other failure.
     pub fn new(code: u16, reason: &str, message: impl Into<String>) -> Self {
-        Self { code, reason: reason.to_owned(), message: message.into(), details: Value::Null }
+        Self { code, reason: reason.to_owned(), message: message.into(), details: Value::Null, resume: None }
     }
 
     /// Adds `details.name`, `details.group`, `details.kind`.
@@ -137,6 +139,9 @@ impl Status {
         });
         if !self.reason.is_empty() {
             body["reason"] = self.reason.clone().into();
+        }
+        if let Some(token) = &self.resume {
+            body["metadata"]["continue"] = token.clone().into();
         }
         if !self.details.is_null() {
             body["details"] = self.details.clone();

@@ -3,6 +3,7 @@
 
 mod crc;
 mod disk;
+mod encode;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use super::resource::GroupResource;
 use super::view::View;
 use disk::{Disk, Op, Record};
+pub(crate) use encode::{KindFirst, to_json};
 
 /// How many changes a watch may lag behind.
 const RING_EVENTS: usize = 16_384;
@@ -41,6 +43,19 @@ impl Entry {
     /// Returns the object as JSON, serialised once for all who read it.
     pub fn json(&self) -> &Bytes {
         self.json.get_or_init(|| Bytes::from(to_json(&self.object)))
+    }
+
+    /// Returns the JSON from behind `kind` and `apiVersion` on, as items of typed lists have it: `"metadata":{...}}`.
+    pub fn json_fields(&self) -> &[u8] {
+        let json = self.json();
+        let mut at = 1;
+        for name in ["kind", "apiVersion"] {
+            if let Some(value) = self.object.get(name) {
+                // `"name":value,`
+                at += name.len() + 4 + value.to_string().len();
+            }
+        }
+        json.get(at..).unwrap_or(b"}")
     }
 
     /// Returns `metadata.name`.
@@ -656,9 +671,4 @@ fn within<'a>(
 
 fn stamp(object: &mut Value, revision: u64) {
     object["metadata"]["resourceVersion"] = revision.to_string().into();
-}
-
-fn to_json(object: &Value) -> Vec<u8> {
-    // A Value has string keys only, so that this cannot fail.
-    serde_json::to_vec(object).unwrap_or_default()
 }

@@ -1,100 +1,204 @@
-//! Verbs on stored objects, behind authorization: create, update, patch, delete.
+//! Verbs on stored objects, behind authorization: the order in which an object is defaulted, admitted, prepared,
+//! validated and written. Objects here are of the storage version.
+
+mod delete;
+mod update;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Api;
-use crate::sim::attributes::UserInfo;
-use crate::sim::client::DeleteOptions;
+pub(crate) use update::Updated;
+
+use super::call::Call;
+use super::{Api, steps};
+use crate::sim::admission::{AdmissionCx, AdmissionRequest, Operation};
+use crate::sim::object::Fields as _;
+use crate::sim::random;
 use crate::sim::resource::GroupResource;
 use crate::sim::status::Status;
-use crate::sim::store::StoreError;
+use crate::sim::store::{Entry, StoreError};
+
+/// How often a name is generated anew when there is such an object.
+const NAME_ATTEMPTS: usize = 8;
+/// The longest name that a suffix is added to.
+const GENERATED_BASE: usize = 58;
 
 impl Api {
-    pub(in crate::sim) async fn create_as(
-        &self,
-        _user: &UserInfo,
-        resource: &GroupResource,
-        namespace: &str,
-        _name: &str,
-        subresource: &str,
-        mut object: Value,
-    ) -> Result<Arc<Value>, Status> {
-        if !subresource.is_empty() {
-            return Err(Status::not_simulated(subresource));
-        }
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        if !namespace.is_empty() {
-            object["metadata"]["namespace"] = namespace.into();
-        }
-        object["metadata"]["uid"] =
-            format!("{:08x}-0000-4000-8000-000000000000", self.store().revision()).into();
-        object["metadata"]["creationTimestamp"] = format!("{:.0}", self.clock().now()).into();
-        let entry = self.store().create(resource, namespace, &name, object);
-        entry.map(|entry| entry.object.clone()).map_err(|error| status(error, resource, &name))
+    /// Returns an object.
+    pub(crate) fn read(&self, call: &Call) -> Result<Arc<Entry>, Status> {
+        let entry = self.store().get(&call.resource.storage, &call.namespace, &call.name);
+        entry.ok_or_else(|| Status::not_found(&call.gr(), &call.name))
     }
 
-    pub(in crate::sim) async fn update_as(
-        &self,
-        _user: &UserInfo,
-        resource: &GroupResource,
-        namespace: &str,
-        name: &str,
-        subresource: &str,
-        object: Value,
-    ) -> Result<Arc<Value>, Status> {
-        let old =
-            self.store().get(resource, namespace, name).ok_or_else(|| Status::not_found(resource, name))?;
-        let expected = object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok());
-        let mut new = object;
-        if subresource == "status" {
-            let status = new["status"].take();
-            new = Value::clone(&old.object);
-            new["status"] = status;
+    /// Creates an object.
+    pub(crate) async fn create(&self, call: &mut Call, mut object: Value) -> Result<Arc<Value>, Status> {
+        place(call, &mut object)?;
+        complete_metadata(&mut object, &now(self));
+        steps::default(call, &mut object);
+        let generated = call.name.is_empty() && object["metadata"].text("name").is_empty();
+        let mut attempt = 1;
+        loop {
+            let mut candidate = object.clone();
+            if generated {
+                let base = object["metadata"].text("generateName");
+                if !base.is_empty() {
+                    let base: String = base.chars().take(GENERATED_BASE).collect();
+                    candidate["metadata"]["name"] = format!("{base}{}", random::suffix(5)).into();
+                }
+            }
+            match self.create_named(call, candidate).await {
+                Err(status) if generated && status.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {
+                    attempt += 1;
+                }
+                other => return other,
+            }
         }
-        let entry = self.store().update(resource, namespace, name, expected, new);
-        entry.map(|entry| entry.object.clone()).map_err(|error| status(error, resource, name))
     }
 
-    pub(in crate::sim) async fn merge_patch_as(
-        &self,
-        user: &UserInfo,
-        resource: &GroupResource,
-        namespace: &str,
-        name: &str,
-        subresource: &str,
-        patch: Value,
-    ) -> Result<Arc<Value>, Status> {
-        let old =
-            self.store().get(resource, namespace, name).ok_or_else(|| Status::not_found(resource, name))?;
-        let mut new = Value::clone(&old.object);
-        json_patch::merge(&mut new, &patch);
-        self.update_as(user, resource, namespace, name, subresource, new).await
+    async fn create_named(&self, call: &mut Call, object: Value) -> Result<Arc<Value>, Status> {
+        let mut request = self.admission_request(call, Operation::Create, Some(object), None);
+        let admitted = self.admission().admit(&self.admission_cx(), &mut request).await;
+        self.collect(call, &mut request);
+        admitted?;
+        let mut object = request.object.take().unwrap_or_default();
+        steps::prepare_for_create(call, &mut object, self.clock().now());
+        let errors = steps::validate_create(call, &object);
+        if !errors.is_empty() {
+            let kind = &call.resource.storage_kind;
+            return Err(Status::invalid(
+                &call.resource.group,
+                &kind.kind,
+                object["metadata"].text("name"),
+                &errors,
+            ));
+        }
+        for warning in steps::warnings_on_create(call, &object) {
+            call.warn(warning);
+        }
+        request.object = Some(object);
+        let validated = self.admission().validate(&self.admission_cx(), &mut request).await;
+        self.collect(call, &mut request);
+        validated?;
+        let object = request.object.take().unwrap_or_default();
+        let name = object["metadata"].text("name").to_owned();
+        let storage = &call.resource.storage;
+        if call.options.dry_run {
+            if self.store().get(storage, &call.namespace, &name).is_some() {
+                return Err(Status::already_exists(&call.gr(), &name));
+            }
+            return Ok(Arc::new(object));
+        }
+        let entry = self.store().create(storage, &call.namespace, &name, object);
+        let entry = entry.map_err(|error| failure(error, &call.gr(), &name))?;
+        request.commit();
+        Ok(entry.object.clone())
     }
 
-    pub(in crate::sim) async fn delete_as(
+    fn admission_cx(&self) -> AdmissionCx<'_> {
+        AdmissionCx { store: self.store(), authorizer: self.authorizer(), clock: &**self.clock() }
+    }
+
+    fn admission_request(
         &self,
-        _user: &UserInfo,
-        resource: &GroupResource,
-        namespace: &str,
-        name: &str,
-        _options: DeleteOptions,
-    ) -> Result<Arc<Value>, Status> {
-        let entry = self.store().delete(resource, namespace, name, None);
-        entry.map(|entry| entry.object.clone()).map_err(|error| status(error, resource, name))
+        call: &Call,
+        operation: Operation,
+        object: Option<Value>,
+        old_object: Option<Arc<Value>>,
+    ) -> AdmissionRequest {
+        let kind = &call.resource.storage_kind;
+        let mut namespace = call.namespace.clone();
+        let mut name = call.name.clone();
+        if name.is_empty() {
+            object.as_ref().map_or("", |o| o["metadata"].text("name")).clone_into(&mut name);
+        }
+        if call.resource.plural == "namespaces" && call.resource.group.is_empty() {
+            namespace.clone_from(&name);
+        }
+        AdmissionRequest {
+            user: call.user.clone(),
+            operation,
+            group: kind.group.clone(),
+            version: kind.version.clone(),
+            kind: kind.kind.clone(),
+            resource: call.resource.plural.clone(),
+            subresource: call.subresource.clone(),
+            namespace,
+            name,
+            object,
+            old_object,
+            options: call.options.raw.clone(),
+            dry_run: call.options.dry_run,
+            warnings: Vec::new(),
+            audit_annotations: Default::default(),
+            reservations: Vec::new(),
+        }
+    }
+
+    fn collect(&self, call: &mut Call, request: &mut AdmissionRequest) {
+        for warning in request.warnings.drain(..) {
+            call.warn(warning);
+        }
+        call.audit_annotations.append(&mut request.audit_annotations);
     }
 }
 
-fn status(error: StoreError, resource: &GroupResource, name: &str) -> Status {
+/// Returns the time as metadata carries it.
+pub(crate) fn now(api: &Api) -> String {
+    timestamp(api.clock().now())
+}
+
+/// Writes a time as metadata carries it: whole seconds.
+pub(crate) fn timestamp(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Sets the namespace of the request in the object, and holds the object to the request.
+fn place(call: &Call, object: &mut Value) -> Result<(), Status> {
+    let inside = object["metadata"].text("namespace");
+    if call.namespace.is_empty() {
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("namespace");
+        }
+    } else if inside.is_empty() {
+        object["metadata"]["namespace"] = call.namespace.clone().into();
+    } else if inside != call.namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    if !call.name.is_empty() && object["metadata"].text("name").is_empty() {
+        object["metadata"]["name"] = call.name.clone().into();
+    }
+    Ok(())
+}
+
+/// Gives a new object what only the server may say.
+fn complete_metadata(object: &mut Value, now: &str) {
+    if !object["metadata"].is_object() {
+        object["metadata"] = Value::Object(Default::default());
+    }
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        for field in
+            ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"]
+        {
+            metadata.remove(field);
+        }
+        metadata.insert("uid".to_owned(), random::uuid().into());
+        metadata.insert("creationTimestamp".to_owned(), now.into());
+    }
+}
+
+/// Words what the store refused.
+pub(crate) fn failure(error: StoreError, gr: &GroupResource, name: &str) -> Status {
     match error {
-        StoreError::Exists => Status::already_exists(resource, name),
-        StoreError::NotFound => Status::not_found(resource, name),
-        StoreError::Conflict => Status::conflict(
-            resource,
-            name,
-            "the object has been modified; please apply your changes to the latest version and try again",
-        ),
+        StoreError::Exists => Status::already_exists(gr, name),
+        StoreError::NotFound => Status::not_found(gr, name),
+        StoreError::Conflict => Status::conflict(gr, name, MODIFIED),
         other => Status::internal(other),
     }
 }
+
+/// Why an optimistic write was refused.
+pub(crate) const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";

@@ -36,6 +36,8 @@ fn a_write_raises_the_revision_and_stamps_the_object() {
     let entry = store.update(&PODS, "a", "x", Some(1), pod("a", "x", 2)).unwrap();
     assert_eq!((entry.revision, entry.object["metadata"]["resourceVersion"].as_str()), (2, Some("2")));
     assert!(entry.json().ends_with(br#""note":2}"#));
+    let fields = [br#"{"kind":"Pod","apiVersion":"v1","#, entry.json_fields()].concat();
+    assert_eq!(fields, **entry.json());
     assert!(matches!(store.create(&PODS, "a", "x", pod("a", "x", 3)), Err(StoreError::Exists)));
     assert!(matches!(store.update(&PODS, "a", "x", Some(1), pod("a", "x", 3)), Err(StoreError::Conflict)));
     assert!(matches!(store.update(&PODS, "a", "y", None, pod("a", "y", 3)), Err(StoreError::NotFound)));
@@ -95,7 +97,11 @@ async fn a_watch_tells_every_change_once_and_in_order() {
     assert_eq!((modified.change, modified.revision), (Change::Modified, 2));
     assert_eq!(modified.previous.as_ref().unwrap().object["note"], 1);
     assert_eq!((deleted.change, deleted.revision), (Change::Deleted, 4));
-    assert!(deleted.line().starts_with(br#"{"type":"DELETED","object":{"apiVersion":"v1""#));
+    assert!(
+        deleted
+            .line()
+            .starts_with(br#"{"type":"DELETED","object":{"kind":"Pod","apiVersion":"v1","metadata""#)
+    );
     assert!(pods.try_next().unwrap().is_none());
     assert_eq!(pods.revision(), 4);
     let mut seen = Vec::new();

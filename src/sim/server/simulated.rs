@@ -1,0 +1,247 @@
+//! One simulated cluster, brought up from its parts: in memory for tests, or on disk as the server hosts it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+
+use super::{ServerError, kubeconfig, listener};
+use crate::clock::Clock;
+use crate::persist::{self, Stored};
+use crate::sim::admission::Chain;
+use crate::sim::api::{Api, Parts};
+use crate::sim::attributes::UserInfo;
+use crate::sim::authn::Authenticator;
+use crate::sim::authz::Mode;
+use crate::sim::bootstrap;
+use crate::sim::client::Client;
+use crate::sim::pki::Pki;
+use crate::sim::store::Store;
+
+/// The user of the learner's kubeconfig, as kubeadm makes it.
+pub const ADMIN: (&str, &str) = ("kubernetes-admin", "kubeadm:cluster-admins");
+/// The user of the grader's kubeconfig.
+pub const GRADER: (&str, &str) = ("cks-lab-grader", "system:masters");
+
+/// What a cluster is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SimConfig {
+    /// Its name.
+    pub name: String,
+    /// The names of its nodes, the control plane first.
+    pub nodes: Vec<String>,
+    /// The port of its API; 0 for any.
+    #[serde(default)]
+    pub port: u16,
+}
+
+impl SimConfig {
+    /// Describes a cluster with a control plane and so many workers.
+    pub fn new(name: &str, workers: u32) -> Self {
+        let workers = (1..=workers).map(|number| format!("worker-{number}"));
+        let nodes = std::iter::once("control-plane".to_owned()).chain(workers).collect();
+        Self { name: name.to_owned(), nodes, port: 0 }
+    }
+}
+
+impl Stored for SimConfig {
+    const KIND: &'static str = "simulated-cluster";
+    const VERSION: u32 = 1;
+}
+
+/// Where a cluster keeps its state.
+#[derive(Debug, Clone)]
+pub enum Home {
+    /// Nowhere: it ends with the process.
+    Memory,
+    /// In this folder.
+    Dir(PathBuf),
+}
+
+/// A running cluster. It ends when dropped.
+///
+/// Tests in this process use it without any socket:
+/// ```ignore
+/// let cluster = SimulatedCluster::in_memory(clock).await?;
+/// let client = cluster.kube_client();                 // kube::Client of an administrator
+/// let jane = cluster.kube_client_as(UserInfo::named("jane", &["dev"]));
+/// cluster.api().store();                              // the objects themselves
+/// let address = cluster.listen().await?;              // only for tests that want kubectl
+/// std::fs::write(path, cluster.admin_kubeconfig()?)?;
+/// ```
+#[derive(Debug)]
+pub struct SimulatedCluster {
+    config: SimConfig,
+    home: Home,
+    api: Api,
+    address: Option<SocketAddr>,
+    tasks: JoinSet<()>,
+}
+
+impl SimulatedCluster {
+    /// Brings up a cluster of one node in memory, without a listener.
+    ///
+    /// # Errors
+    /// As [`SimulatedCluster::start`].
+    pub async fn in_memory(clock: Arc<dyn Clock>) -> Result<Self, ServerError> {
+        Self::start(SimConfig::new("test", 0), Home::Memory, clock).await
+    }
+
+    /// Brings up a cluster, with the objects that it had or those of a fresh one, and its controllers.
+    ///
+    /// # Errors
+    /// [`ServerError`] when its state cannot be read or made.
+    pub async fn start(config: SimConfig, home: Home, clock: Arc<dyn Clock>) -> Result<Self, ServerError> {
+        let (store, pki) = match &home {
+            Home::Memory => (Store::in_memory(), Pki::generate(&config.nodes, clock.now())?),
+            Home::Dir(dir) => {
+                let keys = dir.join("pki");
+                let pki = if keys.join("sa.key").exists() {
+                    Pki::load(&keys)?
+                } else {
+                    let pki = Pki::generate(&config.nodes, clock.now())?;
+                    pki.save(&keys)?;
+                    pki
+                };
+                (Store::open(&dir.join("store"))?, pki)
+            }
+        };
+        let authenticator =
+            Authenticator::new(Arc::new(pki), clock.clone(), true).map_err(ServerError::Tls)?;
+        let parts = Parts { clock, modes: vec![Mode::Node, Mode::Rbac], admission: chain(), authenticator };
+        let api = Api::new(store, parts);
+        bootstrap::run(&api, &config.nodes)?;
+        let mut cluster = Self { config, home, api, address: None, tasks: JoinSet::new() };
+        cluster.start_maintenance();
+        Ok(cluster)
+    }
+
+    fn start_maintenance(&mut self) {
+        if matches!(self.home, Home::Memory) {
+            return;
+        }
+        let store = self.api.store().clone();
+        self.tasks.spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let store = store.clone();
+                // A full disk shows in the writes themselves; what is not synced now is tried again.
+                let _ = tokio::task::spawn_blocking(move || store.maintain()).await;
+            }
+        });
+    }
+
+    /// Listens on a loopback port, the one it had if that is free, and returns the address.
+    ///
+    /// # Errors
+    /// [`ServerError::Listen`], [`ServerError::Tls`].
+    pub async fn listen(&mut self) -> Result<SocketAddr, ServerError> {
+        if let Some(address) = self.address {
+            return Ok(address);
+        }
+        let listener = listener::bind(self.config.port).await?;
+        let address = listener.local_addr().map_err(ServerError::Listen)?;
+        let acceptor = listener::acceptor(self.api.pki())?;
+        self.config.port = address.port();
+        self.api.set_address(address.to_string());
+        self.address = Some(address);
+        self.tasks.spawn(listener::serve(listener, acceptor, self.api.clone()));
+        Ok(address)
+    }
+
+    /// Writes the cluster's description and its kubeconfigs into its folder.
+    pub(super) fn save(&self) -> Result<(), ServerError> {
+        let Home::Dir(dir) = &self.home else { return Ok(()) };
+        for (file, (user, group)) in [(ADMIN_FILE, ADMIN), (GRADER_FILE, GRADER)] {
+            let path = dir.join(file);
+            // Credentials stay; only the address may have changed.
+            if !self.is_current(&path)? {
+                persist::write_atomic(&path, self.kubeconfig(user, group)?.as_bytes())?;
+            }
+        }
+        persist::save(&dir.join(CONFIG_FILE), &self.config)?;
+        Ok(())
+    }
+
+    fn is_current(&self, path: &Path) -> Result<bool, ServerError> {
+        let server = format!("server: {}\n", self.url());
+        let content = persist::read(path)?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&content).contains(&server))
+    }
+
+    /// Returns the URL of the API; meaningful once it listens.
+    pub fn url(&self) -> String {
+        self.address.map(listener::url).unwrap_or_else(|| format!("https://{}", self.api.address()))
+    }
+
+    /// Returns a kubeconfig of the administrator, for a cluster that listens.
+    ///
+    /// # Errors
+    /// [`ServerError::Pki`].
+    pub fn admin_kubeconfig(&self) -> Result<String, ServerError> {
+        self.kubeconfig(ADMIN.0, ADMIN.1)
+    }
+
+    /// Returns a kubeconfig of a user with a new client certificate.
+    ///
+    /// # Errors
+    /// [`ServerError::Pki`].
+    pub fn kubeconfig(&self, user: &str, group: &str) -> Result<String, ServerError> {
+        let pki = self.api.pki();
+        let credentials = pki.client(user, &[group], self.api.clock().now())?;
+        Ok(kubeconfig::render(&self.config.name, &self.url(), pki.authority_pem(), user, &credentials))
+    }
+
+    /// Returns the API.
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// Returns what the cluster is.
+    pub fn config(&self) -> &SimConfig {
+        &self.config
+    }
+
+    /// Returns an in-process client that acts as `user`, as controllers use it.
+    pub fn client(&self, user: UserInfo) -> Client {
+        self.api.client(user)
+    }
+
+    /// Returns a kube client of an administrator that needs no socket.
+    pub fn kube_client(&self) -> kube::Client {
+        self.kube_client_as(UserInfo::named(GRADER.0, &[GRADER.1]))
+    }
+
+    /// Returns a kube client of `user` that needs no socket.
+    pub fn kube_client_as(&self, user: UserInfo) -> kube::Client {
+        kube::Client::new(self.api.service(user), "default")
+    }
+
+    /// Ends the cluster and waits until all of it is on disk.
+    ///
+    /// # Errors
+    /// [`ServerError::Store`] when the last writes could not be brought to disk.
+    pub async fn stop(mut self) -> Result<(), ServerError> {
+        self.tasks.shutdown().await;
+        let store = self.api.store().clone();
+        match tokio::task::spawn_blocking(move || store.maintain()).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// The learner's kubeconfig in a cluster's folder.
+pub(super) const ADMIN_FILE: &str = "kubeconfig";
+/// The grader's kubeconfig in a cluster's folder.
+pub(super) const GRADER_FILE: &str = "grader.kubeconfig";
+/// The cluster's description in its folder; written last, so that a folder without it is an unfinished one.
+pub(super) const CONFIG_FILE: &str = "cluster.json";
+
+fn chain() -> Chain {
+    Chain::default()
+}
