@@ -16,6 +16,7 @@ pub mod managed_fields;
 pub mod netpol;
 pub mod object;
 pub mod pki;
+pub mod pod_refs;
 pub mod pod_resources;
 pub mod quantity;
 pub(crate) mod random;

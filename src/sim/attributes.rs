@@ -52,6 +52,8 @@ pub struct Attributes {
     pub namespace: String,
     /// The object's name; empty for collections.
     pub name: String,
+    /// The field selector of a `list`, `watch` or `deletecollection`, as written.
+    pub field_selector: String,
     /// The URL path; the only fact besides user and verb of a non-resource request.
     pub path: String,
 }

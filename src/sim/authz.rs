@@ -9,9 +9,15 @@ use super::status::Status;
 use super::view::View;
 
 pub mod escalation;
+mod node;
+pub mod review;
+
+pub(crate) use node::node_of;
 
 #[cfg(test)]
 mod tests;
+
+use node::NodeAuthorizer;
 
 /// An authorization mode, as in `--authorization-mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,12 +79,13 @@ impl Mode {
 pub struct Authorizer {
     modes: Vec<Mode>,
     rbac: rbac::Authorizer,
+    node: NodeAuthorizer,
 }
 
 impl Authorizer {
     /// Decides by `modes`, in their order, over the objects in `view`.
     pub fn new(modes: Vec<Mode>, view: Arc<dyn View>) -> Self {
-        Self { modes, rbac: rbac::Authorizer::new(view) }
+        Self { modes, rbac: rbac::Authorizer::new(view.clone()), node: NodeAuthorizer::new(view) }
     }
 
     /// Returns the RBAC authorizer, which knows rules whether or not the mode is on.
@@ -101,7 +108,7 @@ impl Authorizer {
             let decision = match mode {
                 Mode::AlwaysAllow => Decision::Allow { reason: String::new() },
                 Mode::AlwaysDeny => Decision::NoOpinion { reason: "Everything is forbidden.".to_owned() },
-                Mode::Node => Decision::NoOpinion { reason: String::new() },
+                Mode::Node => self.node.authorize(attributes),
                 Mode::Rbac => self.rbac.authorize(attributes),
             };
             match decision {

@@ -7,6 +7,7 @@ use super::attributes::{Attributes, UserInfo};
 use super::resource::GroupResource;
 use super::view::View;
 
+pub mod aggregation;
 pub mod bootstrap;
 mod compact;
 mod covers;

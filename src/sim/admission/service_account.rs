@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::pods::{PODS, items, text};
 use super::{AdmissionCx, AdmissionRequest, Operation, Plugin};
 use crate::sim::object::{field_at, items_mut};
+use crate::sim::pod_refs::{self, is_mirror};
 use crate::sim::resource::GroupResource;
 use crate::sim::status::Status;
 
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME: &str = "kube-api-access-";
-const MIRROR: &str = "kubernetes.io/config.mirror";
 const MOUNTABLE: &str = "kubernetes.io/enforce-mountable-secrets";
 
 /// How often, and how long apart, a namespace's own account is looked for: a controller makes it a moment after the
@@ -124,16 +124,12 @@ async fn find(
     Err(request.forbidden(why))
 }
 
-fn is_mirror(pod: &Value) -> bool {
-    pod["metadata"]["annotations"].get(MIRROR).is_some()
-}
-
 fn check_mirror(request: &AdmissionRequest) -> Result<(), Status> {
     let spec = &request.object()["spec"];
     if !text(spec, "serviceAccountName").is_empty() {
         return Err(request.forbidden("a mirror pod may not reference service accounts"));
     }
-    if references_secret(spec) {
+    if pod_refs::secrets(spec).next().is_some() {
         return Err(request.forbidden("a mirror pod may not reference secrets"));
     }
     let projects_token = items(&spec["volumes"])
@@ -143,30 +139,6 @@ fn check_mirror(request: &AdmissionRequest) -> Result<(), Status> {
         return Err(request.forbidden("a mirror pod may not use ServiceAccountToken volume projections"));
     }
     Ok(())
-}
-
-/// Tells whether anything in a Pod's spec names a Secret.
-pub(super) fn references_secret(spec: &Value) -> bool {
-    secret_names(spec).next().is_some()
-}
-
-/// Returns the Secrets that a Pod's spec names.
-pub(super) fn secret_names(spec: &Value) -> impl Iterator<Item = &str> {
-    const VOLUMES: &[&str] =
-        &["azureFile", "cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos"];
-    let pulls = items(&spec["imagePullSecrets"]).map(|secret| &secret["name"]);
-    let containers = super::pods::containers(spec).flat_map(|container| {
-        let sources = items(&container["envFrom"]).map(|from| &from["secretRef"]["name"]);
-        sources.chain(items(&container["env"]).map(|env| &env["valueFrom"]["secretKeyRef"]["name"]))
-    });
-    let volumes = items(&spec["volumes"]).flat_map(|volume| {
-        let direct = std::iter::once(&volume["secret"]["secretName"])
-            .chain([&volume["azureFile"]["secretName"], &volume["csi"]["nodePublishSecretRef"]["name"]]);
-        let referenced = VOLUMES.iter().map(|kind| &volume[*kind]["secretRef"]["name"]);
-        let projected = items(&volume["projected"]["sources"]).map(|source| &source["secret"]["name"]);
-        direct.chain(referenced).chain(projected)
-    });
-    pulls.chain(containers).chain(volumes).filter_map(Value::as_str).filter(|name| !name.is_empty())
 }
 
 fn is_enforced(account: &Value) -> bool {
@@ -436,7 +408,7 @@ mod tests {
         let cluster = Cluster::new();
         let mirror = |spec: Value| {
             let mut pod = pod(spec);
-            pod["metadata"]["annotations"] = json!({ MIRROR: "x" });
+            pod["metadata"]["annotations"] = json!({ pod_refs::MIRROR_ANNOTATION: "x" });
             let mut request = create("", "pods", pod);
             let result = cluster.admit(&ServiceAccount, &mut request);
             (result.map_err(|refusal| refusal.message), request.object.unwrap())

@@ -4,6 +4,10 @@ use super::*;
 use crate::sim::attributes::UserInfo;
 use crate::sim::view::Objects;
 
+mod escalation;
+mod node;
+mod review;
+
 fn list(user: &str, group: &str, resource: &str, namespace: &str) -> Attributes {
     Attributes {
         user: UserInfo::named(user, &[]),

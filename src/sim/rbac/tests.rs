@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::sim::view::Objects;
 
+mod model;
+
 /// A view that a test can change.
 #[derive(Default)]
 pub(crate) struct Shared(pub Mutex<Objects>);
@@ -193,4 +195,45 @@ fn reconciling_restores_what_is_missing_and_keeps_what_was_added() {
     assert!(uncovered(&Rule::list_of(&restored), &Rule::list_of(&expected)).is_empty());
     changed["metadata"]["annotations"]["rbac.authorization.kubernetes.io/autoupdate"] = json!("false");
     assert_eq!(bootstrap::reconcile(Some(&changed), &expected), None);
+}
+
+#[test]
+fn aggregated_roles_gather_the_rules_of_labelled_ones() {
+    let objects = bootstrapped();
+    let all = objects.list(&CLUSTER_ROLES, None);
+    let get = |name: &str| objects.get(&CLUSTER_ROLES, "", name).unwrap();
+    // The recorded roles are already what the controller makes of them, once from the inside out.
+    for name in ["view", "edit", "admin"] {
+        assert_eq!(aggregation::aggregate(&get(name), &all), None, "{name}");
+    }
+    assert_eq!(aggregation::aggregate(&get("cluster-admin"), &all), None);
+    let mut grown = all.clone();
+    grown.push(Arc::new(json!({
+        "metadata": {"name": "crontabs", "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
+        "rules": [{"apiGroups": ["x.io"], "resources": ["crontabs"], "verbs": ["get"]}],
+    })));
+    let view = aggregation::aggregate(&get("view"), &grown).unwrap();
+    let before = Rule::list_of(&get("view"));
+    let after = Rule::list_of(&view);
+    assert_eq!(after.len(), before.len() + 1);
+    assert!(after.iter().any(|rule| rule.resources == ["crontabs"]));
+}
+
+#[test]
+fn compact_joins_verbs_of_one_resource() {
+    let rules = [
+        Rule::resources(&["get"], &[""], &["pods"]),
+        Rule::paths(&["get"], &["/x"]),
+        Rule::resources(&["list"], &[""], &["pods"]),
+        Rule::resources(&["get"], &["", "apps"], &["pods"]),
+    ];
+    let printed: Vec<String> = compact(&rules).iter().map(Rule::to_compact_string).collect();
+    assert_eq!(
+        printed,
+        [
+            r#"{NonResourceURLs:["/x"], Verbs:["get"]}"#,
+            r#"{APIGroups:["" "apps"], Resources:["pods"], Verbs:["get"]}"#,
+            r#"{APIGroups:[""], Resources:["pods"], Verbs:["get" "list"]}"#,
+        ]
+    );
 }
