@@ -58,7 +58,7 @@ pub(crate) fn resolve(
             subresource: subresource.to_owned(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
-            path: String::new(),
+            ..Attributes::default()
         })
     };
     let account = username.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));

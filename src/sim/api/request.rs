@@ -91,6 +91,8 @@ pub(crate) struct RequestInfo {
     pub(crate) subresource: String,
     /// The name for authorization; for a list of one by field selector, that one's.
     pub(crate) name: String,
+    /// The field selector of a request for several, as written.
+    pub(crate) field_selector: String,
     /// The path from the resource on.
     pub(crate) parts: Vec<String>,
     /// The name stands in the path.
@@ -160,6 +162,7 @@ impl RequestInfo {
             }
         }
         if !info.is_named && matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
+            query.text("fieldSelector").clone_into(&mut info.field_selector);
             // A selector that is none is refused later, where it can be said.
             let fields = parse_fields(query.text("fieldSelector")).unwrap_or_default();
             let one = fields.into_iter().find(|f| f.field == "metadata.name" && f.equal);
@@ -181,6 +184,7 @@ impl RequestInfo {
             subresource: self.subresource.clone(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
+            field_selector: self.field_selector.clone(),
             path: self.path.clone(),
         }
     }
