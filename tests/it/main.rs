@@ -1,4 +1,5 @@
 //! The one integration-test binary.
 
 mod checks;
+mod golden;
 mod scenarios;
