@@ -9,6 +9,7 @@ pub mod authz;
 pub mod bootstrap;
 pub mod client;
 pub mod crd;
+pub mod cron;
 pub mod defaults;
 pub mod field;
 pub mod image;

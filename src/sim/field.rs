@@ -80,7 +80,7 @@ pub struct FieldError {
     pub value: Value,
     /// What is wrong with it.
     pub detail: String,
-    /// The value as it is printed, where that is not `value` as JSON.
+    /// The value as it is printed, where that is not `value` as JSON; empty when none is.
     pub shown: Option<String>,
 }
 
@@ -195,6 +195,7 @@ impl FieldError {
                 kind.to_owned()
             }
             _ => match (&self.shown, &self.value) {
+                (Some(shown), _) if shown.is_empty() => kind.to_owned(),
                 (Some(shown), _) => format!("{kind}: {shown}"),
                 (None, Value::String(text)) => format!("{kind}: {}", go_quote(text)),
                 (None, other) => format!("{kind}: {}", go_json(other)),

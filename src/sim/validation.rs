@@ -5,26 +5,44 @@
 
 use serde_json::Value;
 
-pub(crate) mod claims;
+mod apps;
+mod batch;
+mod claims;
+mod core;
 pub(crate) mod cursor;
-pub(crate) mod diff;
+mod diff;
 pub(crate) mod kinds;
 pub(crate) mod metadata;
 pub(crate) mod names;
+mod networking;
+mod node;
+mod persistent_volume;
 pub(crate) mod pod;
-pub(crate) mod resources;
+mod rbac;
+mod resources;
+pub(crate) mod service;
 
+use self::cursor::At;
+use self::metadata::MetaRules;
 use super::field::ErrorList;
-use super::object::Fields;
 
 /// Validates a new object of a built-in kind; the list is empty when all is well.
 pub fn create(group: &str, version: &str, kind: &str, object: &Value) -> ErrorList {
     let Some(rules) = kinds::of(group, kind) else {
-        return metadata::validate_generic(object, object["metadata"].has("namespace"));
+        return passing(group, kind, object);
     };
     let errors = create_kind(group, version, kind, object, rules);
     // The checks that hold for all kinds run last, so that a kind's own words are heard where it has some.
     if errors.is_empty() { metadata::validate_generic(object, rules.namespaced) } else { errors }
+}
+
+/// Validates what is asked and not stored.
+fn passing(group: &str, kind: &str, object: &Value) -> ErrorList {
+    match (group, kind) {
+        ("", "Binding") => pod::binding(object),
+        ("authentication.k8s.io", "TokenRequest") => core::token_request(object),
+        _ => ErrorList::new(),
+    }
 }
 
 /// Validates a changed object of a built-in kind. `subresource` is empty, or such as `status`, `approval`,
@@ -44,16 +62,35 @@ pub fn update(
     errors
 }
 
-fn create_kind(
-    group: &str,
-    _version: &str,
-    kind: &str,
-    object: &Value,
-    rules: metadata::MetaRules,
-) -> ErrorList {
+fn create_kind(group: &str, _version: &str, kind: &str, object: &Value, rules: MetaRules) -> ErrorList {
     match (group, kind) {
         ("", "Pod") => pod::create(object, rules),
+        ("", "PodTemplate") => {
+            let mut errors = metadata::validate(object, rules);
+            pod::template(&mut errors, &At::field(object, "template"));
+            errors
+        }
+        ("", "Service") => service::create(object, rules),
+        ("", "ConfigMap") => core::config_map(object, rules),
+        ("", "Secret") => core::secret(object, rules),
+        ("", "Namespace") => core::namespace(object, rules),
+        ("", "LimitRange") => core::limit_range(object, rules),
+        ("", "ResourceQuota") => core::resource_quota(object, rules),
+        ("", "ReplicationController") => core::replication_controller(object, rules),
+        ("", "Endpoints") => core::endpoints(object, rules),
+        ("" | "events.k8s.io", "Event") => core::event(object, group == "events.k8s.io"),
+        ("", "Node") => node::create(object, rules),
+        ("", "PersistentVolume") => persistent_volume::create(object, rules),
         ("", "PersistentVolumeClaim") => claims::create(object, rules),
+        ("apps", _) => apps::create(kind, object, rules),
+        ("batch", "Job") => batch::job(object, rules),
+        ("batch", "CronJob") => batch::cron_job(object, rules),
+        ("networking.k8s.io", "NetworkPolicy") => networking::network_policy(object, rules),
+        ("networking.k8s.io", "Ingress") => networking::ingress(object, rules),
+        ("networking.k8s.io", "IngressClass") => networking::ingress_class(object, rules),
+        ("networking.k8s.io", "IPAddress") => networking::ip_address(object, rules),
+        ("networking.k8s.io", "ServiceCIDR") => networking::service_cidr(object, rules),
+        ("rbac.authorization.k8s.io", _) => rbac::create(kind, object, rules),
         _ => metadata::validate(object, rules),
     }
 }
@@ -65,15 +102,50 @@ fn update_kind(
     subresource: &str,
     new: &Value,
     old: &Value,
-    rules: metadata::MetaRules,
+    rules: MetaRules,
 ) -> ErrorList {
     match (group, kind, subresource) {
         ("", "Pod", "status") => pod::status(new, old, rules),
         ("", "Pod", "ephemeralcontainers") => pod::ephemeral_containers(new, old, rules),
         ("", "Pod", "resize") => pod::resize(new, old, rules),
         ("", "Pod", _) => pod::update(new, old, rules),
+        ("", "PodTemplate", _) => {
+            let mut errors = metadata::validate_update(new, old, rules.core);
+            pod::template(&mut errors, &At::field(new, "template"));
+            errors
+        }
+        ("", "Service", "status") => service::status(new, old, rules),
+        ("", "Service", _) => service::update(new, old, rules),
+        ("", "ConfigMap", _) => core::config_map_update(new, old, rules),
+        ("", "Secret", _) => core::secret_update(new, old, rules),
+        ("", "Namespace", _) => core::namespace_update(new, old, subresource, rules),
+        ("", "LimitRange", _) => core::limit_range(new, rules),
+        ("", "ResourceQuota", _) => core::resource_quota_update(new, old, subresource, rules),
+        ("", "ReplicationController", "") => core::replication_controller_update(new, old, rules),
+        ("", "Endpoints", _) => {
+            let mut errors = metadata::validate_update(new, old, rules.core);
+            errors.extend(core::endpoints(new, rules));
+            errors
+        }
+        ("" | "events.k8s.io", "Event", _) => core::event_update(new, old, group == "events.k8s.io"),
+        ("", "Node", _) => node::update(new, old, rules),
+        ("", "PersistentVolume", _) => persistent_volume::update(new, old, subresource, rules),
         ("", "PersistentVolumeClaim", "status") => claims::status(new, old, rules),
         ("", "PersistentVolumeClaim", _) => claims::update(new, old, rules),
+        ("apps", _, _) => apps::update(kind, subresource, new, old, rules),
+        ("batch", "Job", _) => batch::job_update(new, old, subresource, rules),
+        ("batch", "CronJob", _) => batch::cron_job_update(new, old, subresource, rules),
+        ("networking.k8s.io", "NetworkPolicy", _) => networking::network_policy_update(new, old, rules),
+        ("networking.k8s.io", "Ingress", _) => networking::ingress_update(new, old, subresource, rules),
+        ("networking.k8s.io", "IngressClass", _) => networking::ingress_class_update(new, old, rules),
+        ("networking.k8s.io", "IPAddress", _) => networking::ip_address_update(new, old, rules),
+        ("networking.k8s.io", "ServiceCIDR", _) => {
+            networking::service_cidr_update(new, old, subresource, rules)
+        }
+        ("rbac.authorization.k8s.io", _, _) => rbac::update(kind, new, old, rules),
         _ => metadata::validate_update(new, old, rules.core),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ pub(crate) fn of(group: &str, kind: &str) -> Option<MetaRules> {
     let extension = |name: NameRule| Some(MetaRules { namespaced: false, name, core: false });
     match (group, kind) {
         ("", "Service") => rule(NAMESPACED, names::dns1035_name),
+        ("apps", "StatefulSet") => rule(NAMESPACED, names::label_name),
         ("", "Namespace") => rule(CLUSTER, names::label_name),
         ("", "Node" | "PersistentVolume" | "ComponentStatus") => rule(CLUSTER, names::subdomain_name),
         (
@@ -27,7 +28,7 @@ pub(crate) fn of(group: &str, kind: &str) -> Option<MetaRules> {
             | "PodTemplate"
             | "ReplicationController",
         )
-        | ("apps", "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" | "ControllerRevision")
+        | ("apps", "Deployment" | "ReplicaSet" | "DaemonSet" | "ControllerRevision")
         | ("batch", "Job" | "CronJob")
         | ("networking.k8s.io", "Ingress" | "NetworkPolicy")
         | ("policy", "PodDisruptionBudget")
@@ -39,7 +40,7 @@ pub(crate) fn of(group: &str, kind: &str) -> Option<MetaRules> {
             rule(NAMESPACED, names::subdomain_name)
         }
         ("" | "events.k8s.io", "Event") => rule(NAMESPACED, names::subdomain_name),
-        ("networking.k8s.io", "IngressClass" | "ServiceCIDR" | "IPAddress")
+        ("networking.k8s.io", "IngressClass" | "ServiceCIDR")
         | ("storage.k8s.io", "StorageClass" | "VolumeAttachment" | "CSINode" | "VolumeAttributesClass")
         | ("scheduling.k8s.io", "PriorityClass")
         | ("node.k8s.io", "RuntimeClass")
@@ -47,6 +48,7 @@ pub(crate) fn of(group: &str, kind: &str) -> Option<MetaRules> {
         | ("flowcontrol.apiserver.k8s.io", "FlowSchema" | "PriorityLevelConfiguration") => {
             rule(CLUSTER, names::subdomain_name)
         }
+        ("networking.k8s.io", "IPAddress") => rule(CLUSTER, super::networking::ip_address_name),
         ("storage.k8s.io", "CSIDriver") => rule(CLUSTER, names::subdomain_name),
         ("rbac.authorization.k8s.io", "Role" | "RoleBinding") => rule(NAMESPACED, names::path_segment_name),
         ("rbac.authorization.k8s.io", "ClusterRole" | "ClusterRoleBinding") => {
