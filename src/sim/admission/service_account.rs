@@ -9,6 +9,7 @@ use super::pods::{PODS, items, text};
 use super::{AdmissionCx, AdmissionRequest, Operation, Plugin};
 use crate::sim::object::{field_at, items_mut};
 use crate::sim::pod_refs::{self, is_mirror};
+use crate::sim::random;
 use crate::sim::resource::GroupResource;
 use crate::sim::status::Status;
 
@@ -215,7 +216,7 @@ fn mount_token(spec: &mut Value) {
     let existing =
         items(&spec["volumes"]).map(|volume| text(volume, "name")).find(|name| name.starts_with(VOLUME));
     let has_volume = existing.is_some();
-    let volume = existing.map_or_else(|| format!("{VOLUME}{}", random_suffix()), ToOwned::to_owned);
+    let volume = existing.map_or_else(|| format!("{VOLUME}{}", random::suffix(5)), ToOwned::to_owned);
     let mount = json!({"name": volume, "readOnly": true, "mountPath": MOUNT_PATH});
     let mut needed = false;
     for list in ["initContainers", "containers"] {
@@ -254,14 +255,6 @@ fn token_volume(name: &str) -> Value {
             ],
         },
     })
-}
-
-fn random_suffix() -> String {
-    const SAFE: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut bytes = [0_u8; 5];
-    // Without randomness the name is still valid, and it need only differ within one Pod.
-    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
-    bytes.iter().map(|byte| char::from(SAFE[usize::from(*byte) % SAFE.len()])).collect()
 }
 
 #[cfg(test)]

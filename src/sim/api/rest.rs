@@ -13,6 +13,7 @@ pub(crate) use update::Updated;
 use super::call::Call;
 use super::{Api, steps};
 use crate::sim::admission::{AdmissionCx, AdmissionRequest, Operation};
+use crate::sim::authz::escalation;
 use crate::sim::object::Fields as _;
 use crate::sim::random;
 use crate::sim::resource::GroupResource;
@@ -39,15 +40,7 @@ impl Api {
         let generated = call.name.is_empty() && object["metadata"].text("name").is_empty();
         let mut attempt = 1;
         loop {
-            let mut candidate = object.clone();
-            if generated {
-                let base = object["metadata"].text("generateName");
-                if !base.is_empty() {
-                    let base: String = base.chars().take(GENERATED_BASE).collect();
-                    candidate["metadata"]["name"] = format!("{base}{}", random::suffix(5)).into();
-                }
-            }
-            match self.create_named(call, candidate).await {
+            match self.create_once(call, object.clone(), generated).await {
                 Err(status) if generated && status.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {
                     attempt += 1;
                 }
@@ -56,12 +49,23 @@ impl Api {
         }
     }
 
-    async fn create_named(&self, call: &mut Call, object: Value) -> Result<Arc<Value>, Status> {
+    async fn create_once(
+        &self,
+        call: &mut Call,
+        object: Value,
+        generated: bool,
+    ) -> Result<Arc<Value>, Status> {
         let mut request = self.admission_request(call, Operation::Create, Some(object), None);
         let admitted = self.admission().admit(&self.admission_cx(), &mut request).await;
         self.collect(call, &mut request);
         admitted?;
         let mut object = request.object.take().unwrap_or_default();
+        self.check_escalation(call, &object, None)?;
+        // What changes objects sees a name that is yet to be generated as none.
+        if generated {
+            generate_name(&mut object);
+            object["metadata"].text("name").clone_into(&mut request.name);
+        }
         steps::prepare_for_create(call, &mut object, self.clock().now());
         let errors = steps::validate_create(call, &object);
         if !errors.is_empty() {
@@ -93,6 +97,19 @@ impl Api {
         let entry = entry.map_err(|error| failure(error, &call.gr(), &name))?;
         request.commit();
         Ok(entry.object.clone())
+    }
+
+    /// Holds writers of roles and bindings to what they hold themselves.
+    fn check_escalation(&self, call: &Call, object: &Value, old: Option<&Value>) -> Result<(), Status> {
+        let write = escalation::Write {
+            user: &call.user,
+            resource: &call.resource.storage,
+            namespace: &call.namespace,
+            name: &call.name,
+            object,
+            old,
+        };
+        escalation::check(self.authorizer(), &write)
     }
 
     fn admission_cx(&self) -> AdmissionCx<'_> {
@@ -171,6 +188,14 @@ fn place(call: &Call, object: &mut Value) -> Result<(), Status> {
         object["metadata"]["name"] = call.name.clone().into();
     }
     Ok(())
+}
+
+/// Gives an object that wants it a name of its own.
+fn generate_name(object: &mut Value) {
+    let base: String = object["metadata"].text("generateName").chars().take(GENERATED_BASE).collect();
+    if !base.is_empty() && object["metadata"].text("name").is_empty() {
+        object["metadata"]["name"] = format!("{base}{}", random::suffix(5)).into();
+    }
 }
 
 /// Gives a new object what only the server may say.

@@ -112,7 +112,8 @@ impl SimulatedCluster {
         };
         let authenticator =
             Authenticator::new(Arc::new(pki), clock.clone(), true).map_err(ServerError::Tls)?;
-        let parts = Parts { clock, modes: vec![Mode::Node, Mode::Rbac], admission: chain(), authenticator };
+        let parts =
+            Parts { clock, modes: vec![Mode::Node, Mode::Rbac], admission: Chain::standard(), authenticator };
         let api = Api::new(store, parts);
         bootstrap::run(&api, &config.nodes)?;
         let mut cluster = Self { config, home, api, address: None, tasks: JoinSet::new() };
@@ -241,7 +242,3 @@ pub(super) const ADMIN_FILE: &str = "kubeconfig";
 pub(super) const GRADER_FILE: &str = "grader.kubeconfig";
 /// The cluster's description in its folder; written last, so that a folder without it is an unfinished one.
 pub(super) const CONFIG_FILE: &str = "cluster.json";
-
-fn chain() -> Chain {
-    Chain::default()
-}
