@@ -4,6 +4,7 @@ mod answer;
 mod call;
 mod convert;
 mod decode;
+mod definitions;
 pub mod discovery;
 mod fields;
 mod impersonation;
@@ -26,7 +27,7 @@ mod watch;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -38,12 +39,14 @@ pub use self::paths::VERSION;
 pub(crate) use self::rest::timestamp;
 pub use self::serve::Identity;
 
-use self::resources::Resources;
+use self::definitions::Compiled;
+use self::resources::{Resource, Resources};
 use super::admission::Chain;
 use super::attributes::UserInfo;
 use super::authn::{AUDIENCE, Authenticator, PeerCertificates, jwt};
 use super::authz::{Authorizer, Mode};
 use super::client::Client;
+use super::crd::CustomVersion;
 use super::pki::Pki;
 use super::status::Status;
 use super::store::Store;
@@ -62,6 +65,8 @@ struct Inner {
     admission: Chain,
     authenticator: Authenticator,
     address: RwLock<String>,
+    compiled: Compiled,
+    definitions: Mutex<()>,
 }
 
 /// What an API server is made of, beside its store.
@@ -89,6 +94,8 @@ impl Api {
             admission: parts.admission,
             authenticator: parts.authenticator,
             address: RwLock::new("127.0.0.1:6443".to_owned()),
+            compiled: Compiled::default(),
+            definitions: Mutex::new(()),
         }))
     }
 
@@ -151,8 +158,13 @@ impl Api {
         self.0.resources.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns what a custom resource asks of its objects; nothing for a built-in one.
+    pub(crate) fn custom(&self, resource: &Resource) -> Option<Arc<CustomVersion>> {
+        self.0.compiled.of(resource)
+    }
+
     /// Serves other resources from now on.
-    pub fn set_resources(&self, resources: Resources) {
+    fn set_resources(&self, resources: Resources) {
         *self.0.resources.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(resources);
     }
 

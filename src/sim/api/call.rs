@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::request::Query;
 use super::resources::Resource;
 use crate::sim::attributes::UserInfo;
+use crate::sim::crd::CustomVersion;
 use crate::sim::field::{FieldError, Path};
 use crate::sim::resource::GroupResource;
 use crate::sim::status::Status;
@@ -122,6 +123,10 @@ pub(crate) struct Call {
     pub(crate) options: WriteOptions,
     pub(crate) warnings: Vec<String>,
     pub(crate) audit_annotations: BTreeMap<String, String>,
+    /// What a custom resource asks of its objects.
+    pub(crate) custom: Option<Arc<CustomVersion>>,
+    /// Field management is done.
+    pub(crate) tracked: bool,
 }
 
 impl Call {
@@ -136,6 +141,8 @@ impl Call {
             options: WriteOptions::internal(""),
             warnings: Vec::new(),
             audit_annotations: BTreeMap::new(),
+            custom: None,
+            tracked: false,
         }
     }
 

@@ -26,6 +26,7 @@ impl Api {
             return Err(Status::no_such_path());
         };
         let mut call = Call::new(user.clone(), found.clone(), namespace, name);
+        call.custom = self.custom(found);
         subresource.clone_into(&mut call.subresource);
         call.options = WriteOptions::internal(manager(user));
         Ok(call)

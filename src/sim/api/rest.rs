@@ -11,6 +11,7 @@ use serde_json::Value;
 pub(crate) use update::Updated;
 
 use super::call::Call;
+use super::definitions::DEFINITIONS;
 use super::{Api, steps};
 use crate::sim::admission::{AdmissionCx, AdmissionRequest, Operation};
 use crate::sim::authz::escalation;
@@ -52,9 +53,10 @@ impl Api {
     async fn create_once(
         &self,
         call: &mut Call,
-        object: Value,
+        mut object: Value,
         generated: bool,
     ) -> Result<Arc<Value>, Status> {
+        steps::track(call, None, &mut object, self.clock().now());
         let mut request = self.admission_request(call, Operation::Create, Some(object), None);
         let admitted = self.admission().admit(&self.admission_cx(), &mut request).await;
         self.collect(call, &mut request);
@@ -96,6 +98,15 @@ impl Api {
         let entry = self.store().create(storage, &call.namespace, &name, object);
         let entry = entry.map_err(|error| failure(error, &call.gr(), &name))?;
         request.commit();
+        self.written(call, &entry)
+    }
+
+    /// Lets the server itself act on what was written.
+    fn written(&self, call: &Call, entry: &Arc<Entry>) -> Result<Arc<Value>, Status> {
+        if call.resource.storage != DEFINITIONS {
+            return Ok(entry.object.clone());
+        }
+        self.refresh_definitions().map_err(Status::internal)?;
         Ok(entry.object.clone())
     }
 

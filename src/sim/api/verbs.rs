@@ -59,6 +59,7 @@ impl Api {
         if !resource.namespaced {
             call.namespace.clear();
         }
+        call.custom = self.custom(resource);
         call.subresource.clone_from(&info.subresource);
         if !info.is_named {
             call.name.clear();
@@ -194,7 +195,7 @@ impl Api {
             request.media_type(),
             &request.body,
             &resource.gvk(),
-            resource.definition.is_some(),
+            call.custom.as_deref(),
             call.options.validation,
         )?;
         for warning in warnings {

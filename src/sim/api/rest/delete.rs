@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 
 use super::super::Api;
 use super::super::call::Call;
+use super::super::definitions::DEFINITIONS;
 use super::update::is_finished;
 use super::{MODIFIED, failure, timestamp};
 use crate::sim::admission::Operation;
 use crate::sim::client::DeleteOptions;
+use crate::sim::crd;
 use crate::sim::object::Fields as _;
 use crate::sim::status::Status;
 use crate::sim::store::{Entry, StoreError};
@@ -62,6 +64,9 @@ impl Api {
             match done {
                 Ok(deleted) => {
                     request.commit();
+                    if call.resource.storage == DEFINITIONS {
+                        self.refresh_definitions().map_err(Status::internal)?;
+                    }
                     return Ok(deleted);
                 }
                 Err(StoreError::Conflict | StoreError::NotFound) => {}
@@ -128,6 +133,9 @@ fn next_step(call: &Call, old: &Value, options: &DeleteOptions, now: jiff::Times
         new["metadata"]["deletionGracePeriodSeconds"] = grace.into();
         if let Some(generation) = new["metadata"].int("generation").filter(|g| *g > 0) {
             new["metadata"]["generation"] = (generation + 1).into();
+        }
+        if call.resource.storage == DEFINITIONS {
+            crd::begin_deletion(&mut new, &timestamp(now));
         }
         if is_namespace(call) {
             new["status"]["phase"] = json!("Terminating");

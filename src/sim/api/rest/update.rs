@@ -8,6 +8,7 @@ use super::super::call::Call;
 use super::super::{Api, steps};
 use super::{MODIFIED, failure};
 use crate::sim::admission::Operation;
+use crate::sim::managed_fields::differ_only_in_times;
 use crate::sim::object::Fields as _;
 use crate::sim::status::Status;
 use crate::sim::store::{Entry, StoreError};
@@ -85,6 +86,7 @@ impl Api {
         }
         keep_metadata(&mut new, &old.object);
         steps::default(call, &mut new);
+        steps::track(call, Some(&old.object), &mut new, self.clock().now());
         let mut request =
             self.admission_request(call, Operation::Update, Some(new), Some(old.object.clone()));
         let admitted = self.admission().admit(&self.admission_cx(), &mut request).await;
@@ -109,6 +111,7 @@ impl Api {
         if call.options.dry_run {
             return Ok(Arc::new(new));
         }
+        let new = if differ_only_in_times(&new, &old.object) { Value::clone(&old.object) } else { new };
         let (storage, revision) = (&call.resource.storage, Some(old.revision));
         let written = if is_finished(&new) {
             self.store().delete(storage, &call.namespace, &call.name, revision)
@@ -118,7 +121,7 @@ impl Api {
         match written {
             Ok(entry) => {
                 request.commit();
-                Ok(entry.object.clone())
+                Ok(self.written(call, &entry)?)
             }
             Err(StoreError::Conflict | StoreError::NotFound) => Err(Outcome::Raced),
             Err(error) => Err(failure(error, &gr, &call.name).into()),
