@@ -21,6 +21,7 @@ mod serve;
 mod shape;
 mod steps;
 mod subresources;
+pub mod table;
 mod verbs;
 mod watch;
 
