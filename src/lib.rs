@@ -11,6 +11,7 @@ pub mod grade;
 pub mod persist;
 pub mod process;
 pub mod scenario;
+pub mod seed;
 pub mod session;
 pub mod sim;
 pub mod verify;

@@ -3,3 +3,4 @@
 mod checks;
 mod golden;
 mod scenarios;
+mod seed;
