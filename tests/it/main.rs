@@ -2,5 +2,6 @@
 
 mod checks;
 mod golden;
+mod kind;
 mod scenarios;
 mod seed;
