@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::api::resources::Resources;
 use super::attributes::UserInfo;
 use super::authz::Authorizer;
 use super::resource::GroupResource;
@@ -15,16 +16,24 @@ use super::status::Status;
 use super::store::Store;
 use crate::clock::Clock;
 
+pub mod always_pull_images;
+pub mod certificates;
 mod chain;
+pub mod default_ingress_class;
 pub mod default_toleration_seconds;
 pub mod limit_ranger;
 pub mod namespace_lifecycle;
+pub mod node_restriction;
+pub mod owner_references;
+pub mod placement;
 pub mod pod_security;
 pub(crate) mod pods;
 pub mod priority;
 pub mod resource_quota;
 pub mod runtime_class;
 pub mod service_account;
+pub mod simple;
+pub mod storage;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -169,12 +178,14 @@ impl fmt::Debug for AdmissionRequest {
 }
 
 /// What plugins may look at and ask.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct AdmissionCx<'a> {
     /// The objects of the cluster.
     pub store: &'a Store,
     /// Who may do what.
     pub authorizer: &'a Authorizer,
+    /// What is served at the moment.
+    pub resources: Arc<Resources>,
     /// The time.
     pub clock: &'a dyn Clock,
 }

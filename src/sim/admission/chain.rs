@@ -3,14 +3,27 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::always_pull_images::AlwaysPullImages;
+use super::certificates::{
+    CertificateApproval, CertificateSigning, CertificateSubjectRestriction, ClusterTrustBundleAttest,
+};
+use super::default_ingress_class::DefaultIngressClass;
 use super::default_toleration_seconds::DefaultTolerationSeconds;
 use super::limit_ranger::LimitRanger;
 use super::namespace_lifecycle::NamespaceLifecycle;
+use super::node_restriction::NodeRestriction;
+use super::owner_references::OwnerReferencesPermissionEnforcement;
+use super::placement::{
+    ExtendedResourceToleration, LimitPodHardAntiAffinityTopology, PodNodeSelector, PodTolerationRestriction,
+    TaintNodesByCondition,
+};
 use super::pod_security::{self, PodSecurity};
 use super::priority::Priority;
 use super::resource_quota::{Ledger, ResourceQuota};
 use super::runtime_class::RuntimeClass;
 use super::service_account::ServiceAccount;
+use super::simple::{AlwaysAdmit, AlwaysDeny, DenyServiceExternalIPs, NamespaceExists};
+use super::storage::{DefaultStorageClass, PersistentVolumeClaimResize, StorageObjectInUseProtection};
 use super::{AdmissionCx, AdmissionRequest, Plugin};
 use crate::sim::status::Status;
 
@@ -76,42 +89,42 @@ macro_rules! rows {
 /// In upstream's order. A row without a maker is a plugin that is not simulated: one that is on by default does nothing
 /// without configuration that cannot be given either.
 const ROWS: &[Row] = rows! {
-    "AlwaysAdmit" off;
+    "AlwaysAdmit" off => |_| Box::new(AlwaysAdmit);
     "NamespaceAutoProvision" off;
     "NamespaceLifecycle" on => |_| Box::new(NamespaceLifecycle);
-    "NamespaceExists" off;
-    "LimitPodHardAntiAffinityTopology" off;
+    "NamespaceExists" off => |_| Box::new(NamespaceExists);
+    "LimitPodHardAntiAffinityTopology" off => |_| Box::new(LimitPodHardAntiAffinityTopology);
     "LimitRanger" on => |_| Box::new(LimitRanger);
     "ServiceAccount" on => |_| Box::new(ServiceAccount);
-    "NodeRestriction" off;
-    "TaintNodesByCondition" on;
-    "AlwaysPullImages" off;
+    "NodeRestriction" off => |_| Box::new(NodeRestriction);
+    "TaintNodesByCondition" on => |_| Box::new(TaintNodesByCondition);
+    "AlwaysPullImages" off => |_| Box::new(AlwaysPullImages);
     "ImagePolicyWebhook" off;
     "PodSecurity" on => |parts| Box::new(PodSecurity::new(parts.settings.pod_security.clone()));
-    "PodNodeSelector" off;
+    "PodNodeSelector" off => |_| Box::new(PodNodeSelector);
     "Priority" on => |_| Box::new(Priority);
     "DefaultTolerationSeconds" on => |_| Box::new(DefaultTolerationSeconds);
-    "PodTolerationRestriction" off;
+    "PodTolerationRestriction" off => |_| Box::new(PodTolerationRestriction);
     "EventRateLimit" off;
-    "ExtendedResourceToleration" off;
-    "DefaultStorageClass" on;
-    "StorageObjectInUseProtection" on;
-    "OwnerReferencesPermissionEnforcement" off;
-    "PersistentVolumeClaimResize" on;
+    "ExtendedResourceToleration" off => |_| Box::new(ExtendedResourceToleration);
+    "DefaultStorageClass" on => |_| Box::new(DefaultStorageClass);
+    "StorageObjectInUseProtection" on => |_| Box::new(StorageObjectInUseProtection);
+    "OwnerReferencesPermissionEnforcement" off => |_| Box::new(OwnerReferencesPermissionEnforcement);
+    "PersistentVolumeClaimResize" on => |_| Box::new(PersistentVolumeClaimResize);
     "RuntimeClass" on => |_| Box::new(RuntimeClass);
-    "CertificateApproval" on;
-    "CertificateSigning" on;
-    "ClusterTrustBundleAttest" on;
-    "CertificateSubjectRestriction" on;
-    "DefaultIngressClass" on;
-    "DenyServiceExternalIPs" off;
+    "CertificateApproval" on => |_| Box::new(CertificateApproval);
+    "CertificateSigning" on => |_| Box::new(CertificateSigning);
+    "ClusterTrustBundleAttest" on => |_| Box::new(ClusterTrustBundleAttest);
+    "CertificateSubjectRestriction" on => |_| Box::new(CertificateSubjectRestriction);
+    "DefaultIngressClass" on => |_| Box::new(DefaultIngressClass);
+    "DenyServiceExternalIPs" off => |_| Box::new(DenyServiceExternalIPs);
     "PodTopologyLabels" on;
     "MutatingAdmissionPolicy" on;
     "MutatingAdmissionWebhook" on;
     "ValidatingAdmissionPolicy" on;
     "ValidatingAdmissionWebhook" on;
     "ResourceQuota" on => |parts| Box::new(ResourceQuota::new(parts.ledger.clone()));
-    "AlwaysDeny" off;
+    "AlwaysDeny" off => |_| Box::new(AlwaysDeny);
 };
 
 /// The enabled plugins, in upstream's order.

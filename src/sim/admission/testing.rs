@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{AdmissionCx, AdmissionRequest, Operation, Plugin};
 use crate::clock::ManualClock;
+use crate::sim::api::resources::Resources;
 use crate::sim::attributes::UserInfo;
 use crate::sim::authz::{Authorizer, Mode};
 use crate::sim::resource::GroupResource;
@@ -55,7 +56,8 @@ impl Cluster {
 
     fn run<T>(&self, act: impl FnOnce(&AdmissionCx<'_>) -> T) -> T {
         let authorizer = Authorizer::new(self.modes.clone(), Arc::new(self.store.clone()));
-        act(&AdmissionCx { store: &self.store, authorizer: &authorizer, clock: &self.clock })
+        let resources = Arc::new(Resources::builtin());
+        act(&AdmissionCx { store: &self.store, authorizer: &authorizer, resources, clock: &self.clock })
     }
 }
 

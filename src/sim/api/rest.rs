@@ -124,7 +124,12 @@ impl Api {
     }
 
     fn admission_cx(&self) -> AdmissionCx<'_> {
-        AdmissionCx { store: self.store(), authorizer: self.authorizer(), clock: &**self.clock() }
+        AdmissionCx {
+            store: self.store(),
+            authorizer: self.authorizer(),
+            resources: self.resources(),
+            clock: &**self.clock(),
+        }
     }
 
     fn admission_request(
