@@ -1,0 +1,67 @@
+//! The controllers of a cluster: control loops that follow the store and write through the API, each as its own user.
+//! They keep nothing that the store does not have, so that a restart finds them where they were.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use engine::Controller;
+pub(crate) use pods::{disrupt, is_finished, set_pod_condition};
+
+mod accounts;
+mod claim;
+mod deployment;
+pub(crate) mod engine;
+mod garbage;
+mod namespace;
+mod pods;
+pub(crate) mod queue;
+mod replica_set;
+mod workload;
+
+/// Timings of controllers: as upstream's where someone may look at them, shorter where one would only wait.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The delay after a first failure; it doubles with each further one.
+    pub retry_first: Duration,
+    /// The longest delay after failures.
+    pub retry_most: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { retry_first: Duration::from_millis(5), retry_most: Duration::from_secs(10) }
+    }
+}
+
+/// The cluster's keys, as far as controllers need them.
+pub trait Authority: Send + Sync + std::fmt::Debug {
+    /// Returns the certificate by which clients inside the cluster trust the API server, as PEM.
+    fn root_certificate(&self) -> String;
+
+    /// Makes a token without expiry for a Secret of type `kubernetes.io/service-account-token`.
+    ///
+    /// # Errors
+    /// Why none could be made.
+    fn legacy_token(&self, account: &Value, secret: &str) -> Result<String, String>;
+
+    /// Signs a certificate request (PEM) for what its signer allows; returns the certificate, as PEM.
+    ///
+    /// # Errors
+    /// Why it cannot be signed.
+    fn sign(&self, request: &str, usages: &[String], lifetime: Duration) -> Result<String, String>;
+}
+
+/// Returns the controllers of a cluster.
+pub(crate) fn all(authority: &Arc<dyn Authority>) -> Vec<Arc<dyn Controller>> {
+    vec![
+        Arc::new(namespace::Namespaces),
+        Arc::new(accounts::DefaultAccounts),
+        Arc::new(accounts::RootCertificates { certificate: authority.root_certificate() }),
+        Arc::new(garbage::GarbageCollector::default()),
+        Arc::new(deployment::Deployments),
+        Arc::new(replica_set::ReplicaSets::new()),
+        Arc::new(replica_set::ReplicaSets::of_replication_controllers()),
+    ]
+}

@@ -1,0 +1,557 @@
+//! A shell in virtual time: what a container's script has said, written and done after so many seconds, computed anew
+//! whenever somebody asks, so that nothing has to run meanwhile. Knows scripts and files, no Pods.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+mod expand;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod tools;
+
+use parse::{Chain, Command, List, Pipeline, Redirect, SyntaxError};
+
+/// How many commands are evaluated before a script counts as still running.
+const STEPS: u32 = 20_000;
+/// How much output is kept.
+const OUTPUT: usize = 4 << 20;
+/// How long a command takes that does not wait.
+const TICK: Duration = Duration::from_micros(500);
+
+/// A piece of output and when it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The time since the start.
+    pub at: Duration,
+    /// Whether it went to stderr.
+    pub error: bool,
+    /// What was written.
+    pub text: String,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// The time since the start.
+    pub at: Duration,
+    /// The exit code.
+    pub code: i32,
+    /// Whether it ran out of memory.
+    pub out_of_memory: bool,
+}
+
+/// What a process does when it is asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnTerm {
+    /// Nothing, as process 1 does by default.
+    Ignore,
+    /// It exits.
+    Exit(i32),
+}
+
+/// What a process has done up to a moment.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// What it wrote, in order.
+    pub output: Vec<Written>,
+    /// How it ended, if it has.
+    pub ending: Option<Ending>,
+    /// The files it wrote (or removed), by path.
+    pub files: BTreeMap<String, Option<String>>,
+    /// The ports it listens on.
+    pub listens: Vec<u16>,
+    /// What it does on SIGTERM.
+    pub on_term: Option<OnTerm>,
+}
+
+/// What surrounds a process.
+pub trait Host: Send + Sync {
+    /// Reads a file; nothing when there is none.
+    fn read(&self, path: &str) -> Option<String>;
+    /// Lists a folder; nothing when there is none.
+    fn list(&self, path: &str) -> Option<Vec<String>>;
+    /// Tells whether a path is on a file system that cannot be written to.
+    fn is_read_only(&self, path: &str) -> bool;
+    /// Runs a program that needs more than the shell knows, such as one that uses the network: what it says on stdout and
+    /// stderr, its exit code, and how long it took.
+    fn program(&self, argv: &[String], stdin: &str) -> Option<(String, String, i32, Duration)>;
+    /// Tells whether a program is installed that nobody can say anything of; it then runs for ever.
+    fn is_service(&self, program: &str) -> bool;
+}
+
+/// What a process is started with.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// The host name.
+    pub hostname: String,
+    /// User and group ids; the first group is the primary one.
+    pub user: u32,
+    /// The groups.
+    pub groups: Vec<u32>,
+    /// The memory it may use, in bytes.
+    pub memory: Option<u64>,
+    /// When it was started.
+    pub at: Timestamp,
+}
+
+/// Why evaluation goes no further here.
+enum Flow {
+    /// The moment that was asked for is reached.
+    Pause,
+    Exit(i32),
+    OutOfMemory,
+    Break(u32),
+    Continue(u32),
+    Return(i32),
+}
+
+type Step = Result<i32, Flow>;
+
+struct Machine<'a> {
+    host: &'a dyn Host,
+    start: &'a Start,
+    until: Duration,
+    now: Duration,
+    steps: u32,
+    trace: Trace,
+    size: usize,
+    variables: BTreeMap<String, String>,
+    arguments: Vec<String>,
+    functions: BTreeMap<String, Command>,
+    folder: String,
+    status: i32,
+    /// Where stdout goes when it is not the log: the innermost pipe or file last.
+    captured: Vec<String>,
+    stdin: Option<String>,
+    /// Where stderr goes.
+    errors: Errors,
+    /// When what was sent to the background ends; nothing when it does not before `until`.
+    background: Vec<Option<Duration>>,
+    errexit: bool,
+    depth: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Errors {
+    Log,
+    Stdout,
+    Nowhere,
+}
+
+/// Runs a command line until a moment after its start.
+pub fn run(argv: &[String], start: &Start, host: &dyn Host, files: Option<&Trace>, until: Duration) -> Trace {
+    let mut machine = Machine {
+        host,
+        start,
+        until,
+        now: Duration::ZERO,
+        steps: 0,
+        trace: Trace {
+            files: files.map(|trace| trace.files.clone()).unwrap_or_default(),
+            ..Trace::default()
+        },
+        size: 0,
+        variables: start.env.clone(),
+        arguments: Vec::new(),
+        functions: BTreeMap::new(),
+        folder: "/".to_owned(),
+        status: 0,
+        captured: Vec::new(),
+        stdin: None,
+        errors: Errors::Log,
+        background: Vec::new(),
+        errexit: false,
+        depth: 0,
+    };
+    let outcome = machine.program(argv.to_vec());
+    let ending = |code, out_of_memory| Some(Ending { at: machine.now, code, out_of_memory });
+    let ending = match outcome {
+        Ok(code) | Err(Flow::Exit(code) | Flow::Return(code)) => ending(code, false),
+        Err(Flow::OutOfMemory) => ending(137, true),
+        Err(Flow::Break(_) | Flow::Continue(_)) => ending(0, false),
+        Err(Flow::Pause) => None,
+    };
+    let mut trace = machine.trace;
+    trace.ending = ending;
+    trace.output.sort_by_key(|written| written.at);
+    trace
+}
+
+impl Machine<'_> {
+    /// Lets time pass.
+    fn pass(&mut self, time: Duration) -> Result<(), Flow> {
+        self.steps += 1;
+        let then = self.now.saturating_add(time);
+        if then > self.until || self.steps > STEPS {
+            self.now = self.until;
+            return Err(Flow::Pause);
+        }
+        self.now = then;
+        Ok(())
+    }
+
+    fn say(&mut self, text: &str) {
+        match self.captured.last_mut() {
+            Some(captured) => captured.push_str(text),
+            None => self.log(text, false),
+        }
+    }
+
+    fn complain(&mut self, text: &str) {
+        match self.errors {
+            Errors::Log => self.log(text, true),
+            Errors::Stdout => self.say(text),
+            Errors::Nowhere => {}
+        }
+    }
+
+    fn log(&mut self, text: &str, error: bool) {
+        if text.is_empty() || self.size > OUTPUT {
+            return;
+        }
+        self.size += text.len();
+        self.trace.output.push(Written { at: self.now, error, text: text.to_owned() });
+    }
+
+    fn script(&mut self, script: &str) -> Step {
+        match parse::parse(script) {
+            Ok(list) => self.list(&list),
+            Err(SyntaxError(what)) => {
+                self.complain(&format!("sh: syntax error: unexpected {what}\n"));
+                Err(Flow::Exit(2))
+            }
+        }
+    }
+
+    fn list(&mut self, list: &List) -> Step {
+        let mut status = 0;
+        for chain in list {
+            status = if chain.background { self.in_background(chain)? } else { self.chain(chain)? };
+            self.status = status;
+        }
+        Ok(status)
+    }
+
+    /// Runs a chain beside what follows: its output falls where it belongs in time.
+    fn in_background(&mut self, chain: &Chain) -> Step {
+        let (now, captured) = (self.now, std::mem::take(&mut self.captured));
+        let variables = self.variables.clone();
+        let outcome = self.chain(chain);
+        let end = if matches!(outcome, Err(Flow::Pause)) { None } else { Some(self.now) };
+        if let Err(Flow::OutOfMemory) = outcome {
+            return Err(Flow::OutOfMemory);
+        }
+        self.background.push(end);
+        self.variables = variables;
+        self.captured = captured;
+        self.now = now;
+        if self.steps > STEPS {
+            return Err(Flow::Pause);
+        }
+        Ok(0)
+    }
+
+    fn chain(&mut self, chain: &Chain) -> Step {
+        let mut status = self.pipeline(&chain.first)?;
+        for (and, pipeline) in &chain.rest {
+            if (status == 0) == *and {
+                status = self.pipeline(pipeline)?;
+            }
+        }
+        if status != 0 && self.errexit && chain.rest.is_empty() && !chain.first.negated {
+            return Err(Flow::Exit(status));
+        }
+        Ok(status)
+    }
+
+    fn pipeline(&mut self, pipeline: &Pipeline) -> Step {
+        let Some((last, before)) = pipeline.commands.split_last() else { return Ok(0) };
+        let outer = self.stdin.clone();
+        for command in before {
+            self.captured.push(String::new());
+            let outcome = self.command(command);
+            let text = self.captured.pop().unwrap_or_default();
+            match outcome {
+                Ok(_) | Err(Flow::Exit(_)) => self.stdin = Some(text),
+                Err(flow) => return Err(flow),
+            }
+        }
+        let outcome = self.command(last);
+        // What a command alone has read is gone for those after it.
+        if !before.is_empty() {
+            self.stdin = outer;
+        }
+        let status = match outcome {
+            // Each part of a pipe is a process of its own.
+            Err(Flow::Exit(code)) if !before.is_empty() => code,
+            other => other?,
+        };
+        self.status = if pipeline.negated { i32::from(status == 0) } else { status };
+        Ok(self.status)
+    }
+
+    fn command(&mut self, command: &Command) -> Step {
+        self.depth += 1;
+        if self.depth > 60 {
+            return Err(Flow::Exit(2));
+        }
+        let outcome = self.command_inside(command);
+        self.depth -= 1;
+        outcome
+    }
+
+    fn command_inside(&mut self, command: &Command) -> Step {
+        match command {
+            Command::Simple { assignments, words, redirects } => {
+                let mut argv = Vec::new();
+                for word in words {
+                    argv.extend(self.expand(word)?);
+                }
+                let mut values = Vec::new();
+                for (name, word) in assignments {
+                    values.push((name.clone(), self.expand_one(word)?));
+                }
+                if argv.is_empty() {
+                    for (name, value) in values {
+                        self.assign(&name, value)?;
+                    }
+                    return self.redirected(redirects, |machine| machine.pass(TICK).map(|()| machine.status));
+                }
+                let saved: Vec<(String, Option<String>)> = values
+                    .iter()
+                    .map(|(name, _)| (name.clone(), self.variables.get(name).cloned()))
+                    .collect();
+                for (name, value) in values {
+                    self.assign(&name, value)?;
+                }
+                let outcome = self.redirected(redirects, |machine| machine.builtin(argv));
+                for (name, value) in saved {
+                    match value {
+                        Some(value) => self.variables.insert(name, value),
+                        None => self.variables.remove(&name),
+                    };
+                }
+                outcome
+            }
+            Command::If { branches, otherwise } => {
+                for (condition, body) in branches {
+                    if self.tested(condition)? == 0 {
+                        return self.list(body);
+                    }
+                }
+                otherwise.as_ref().map_or(Ok(0), |body| self.list(body))
+            }
+            Command::Loop { until, condition, body, redirects } => self.redirected(redirects, |machine| {
+                let mut status = 0;
+                while (machine.tested(condition)? == 0) != *until {
+                    machine.pass(TICK)?;
+                    match machine.list(body) {
+                        Ok(code) => status = code,
+                        Err(Flow::Break(1)) => break,
+                        Err(Flow::Continue(1)) => {}
+                        Err(Flow::Break(n)) => return Err(Flow::Break(n - 1)),
+                        Err(Flow::Continue(n)) => return Err(Flow::Continue(n - 1)),
+                        Err(flow) => return Err(flow),
+                    }
+                }
+                Ok(status)
+            }),
+            Command::For { name, words, body, redirects } => {
+                let mut values = self.arguments.clone();
+                if let Some(words) = words {
+                    values.clear();
+                    for word in words {
+                        values.extend(self.expand(word)?);
+                    }
+                }
+                self.redirected(redirects, |machine| {
+                    let mut status = 0;
+                    for value in values {
+                        machine.variables.insert(name.clone(), value);
+                        machine.pass(TICK)?;
+                        match machine.list(body) {
+                            Ok(code) => status = code,
+                            Err(Flow::Break(1)) => break,
+                            Err(Flow::Continue(1)) => {}
+                            Err(Flow::Break(n)) => return Err(Flow::Break(n - 1)),
+                            Err(Flow::Continue(n)) => return Err(Flow::Continue(n - 1)),
+                            Err(flow) => return Err(flow),
+                        }
+                    }
+                    Ok(status)
+                })
+            }
+            Command::Case { word, arms } => {
+                let value = self.expand_one(word)?;
+                for (patterns, body) in arms {
+                    for pattern in patterns {
+                        let pattern = self.expand_one(pattern)?;
+                        if expand::matches(&pattern, &value) {
+                            return self.list(body);
+                        }
+                    }
+                }
+                Ok(0)
+            }
+            Command::Group { list, own, redirects } => self.redirected(redirects, |machine| {
+                if !own {
+                    return machine.list(list);
+                }
+                let (variables, folder) = (machine.variables.clone(), machine.folder.clone());
+                let outcome = machine.list(list);
+                machine.variables = variables;
+                machine.folder = folder;
+                match outcome {
+                    Err(Flow::Exit(code)) => Ok(code),
+                    other => other,
+                }
+            }),
+            Command::Function { name, body } => {
+                self.functions.insert(name.clone(), Command::clone(body));
+                Ok(0)
+            }
+        }
+    }
+
+    /// Evaluates a condition: a failure in it does not end the script.
+    fn tested(&mut self, condition: &List) -> Step {
+        let errexit = std::mem::replace(&mut self.errexit, false);
+        let outcome = self.list(condition);
+        self.errexit = errexit;
+        outcome
+    }
+
+    fn assign(&mut self, name: &str, value: String) -> Result<(), Flow> {
+        if self.start.memory.is_some_and(|limit| value.len() as u64 * 4 > limit) || value.len() > 64 << 20 {
+            return Err(Flow::OutOfMemory);
+        }
+        self.variables.insert(name.to_owned(), value);
+        Ok(())
+    }
+
+    fn redirected(&mut self, redirects: &[Redirect], action: impl FnOnce(&mut Self) -> Step) -> Step {
+        if redirects.is_empty() {
+            return action(self);
+        }
+        let (stdin, errors, depth) = (self.stdin.clone(), self.errors, self.captured.len());
+        let mut file = None;
+        for redirect in redirects {
+            let target = self.expand_one(&redirect.target)?;
+            match (redirect.operator.as_str(), redirect.descriptor) {
+                (">&", 2) if target == "1" => self.errors = Errors::Stdout,
+                (">&", 1) if target == "2" => {
+                    self.captured.push(String::new());
+                    file = Some(("/dev/stderr".to_owned(), false));
+                }
+                (">" | ">>" | ">|", 2) => {
+                    self.errors = if target == "/dev/stderr" { Errors::Log } else { Errors::Nowhere };
+                }
+                (operator @ (">" | ">>" | ">|" | "&>" | "&>>"), _) => {
+                    if self.cannot_write(&target) {
+                        return Ok(1);
+                    }
+                    if operator.starts_with('&') {
+                        self.errors = Errors::Stdout;
+                    }
+                    self.captured.push(String::new());
+                    file = Some((target, operator.ends_with(">>")));
+                }
+                ("<", _) => match self.read(&target) {
+                    Some(text) => self.stdin = Some(text),
+                    None => {
+                        self.complain(&format!("sh: can't open {target}: no such file\n"));
+                        self.stdin = stdin;
+                        return Ok(1);
+                    }
+                },
+                _ => {}
+            }
+        }
+        let outcome = action(self);
+        let text =
+            if self.captured.len() > depth { self.captured.split_off(depth).concat() } else { String::new() };
+        (self.stdin, self.errors) = (stdin, errors);
+        if let Some((path, append)) = file {
+            self.write(&path, text, append);
+        }
+        outcome
+    }
+
+    fn cannot_write(&mut self, path: &str) -> bool {
+        let path = self.absolute(path);
+        let special = path.starts_with("/dev/") || path.starts_with("/proc/");
+        if !special && self.host.is_read_only(&path) {
+            self.complain(&format!("sh: can't create {path}: Read-only file system\n"));
+            return true;
+        }
+        false
+    }
+
+    fn absolute(&self, path: &str) -> String {
+        let whole = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.folder) };
+        let mut parts: Vec<&str> = Vec::new();
+        for part in whole.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    parts.pop();
+                }
+                part => parts.push(part),
+            }
+        }
+        format!("/{}", parts.join("/"))
+    }
+
+    fn read(&self, path: &str) -> Option<String> {
+        let path = self.absolute(path);
+        match path.as_str() {
+            "/dev/null" => return Some(String::new()),
+            "/dev/stdin" => return Some(self.stdin.clone().unwrap_or_default()),
+            _ => {}
+        }
+        match self.trace.files.get(&path) {
+            Some(written) => written.clone(),
+            None => self.host.read(&path),
+        }
+    }
+
+    fn write(&mut self, path: &str, text: String, append: bool) {
+        let path = self.absolute(path);
+        match path.as_str() {
+            "/dev/null" => {}
+            "/dev/stdout" | "/proc/1/fd/1" | "/proc/self/fd/1" => self.log(&text, false),
+            "/dev/stderr" | "/proc/1/fd/2" | "/proc/self/fd/2" => self.log(&text, true),
+            _ => {
+                let before = if append { self.read(&path).unwrap_or_default() } else { String::new() };
+                if before.len() < OUTPUT {
+                    self.trace.files.insert(path, Some(before + &text));
+                }
+            }
+        }
+    }
+
+    fn list_folder(&self, path: &str) -> Option<Vec<String>> {
+        let path = self.absolute(path);
+        let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
+        let mut names = self.host.list(&path);
+        for (file, content) in &self.trace.files {
+            let Some(rest) = file.strip_prefix(&prefix).filter(|rest| !rest.is_empty()) else { continue };
+            let name = rest.split('/').next().unwrap_or_default().to_owned();
+            let names = names.get_or_insert_with(Vec::new);
+            match content {
+                Some(_) if !names.contains(&name) => names.push(name),
+                None if rest == name => names.retain(|n| *n != name),
+                _ => {}
+            }
+        }
+        if let Some(names) = &mut names {
+            names.sort();
+        }
+        names
+    }
+}
