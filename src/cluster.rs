@@ -1,8 +1,12 @@
 //! The ports to a cluster: who brings one up ([`Provider`]) and what a lab may ask of it ([`Cluster`]).
 //! Knows no adapter; `cluster::registry` alone names them.
 
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod kind;
 pub mod kubeconfig;
+pub mod registry;
+pub mod sim;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,6 +36,22 @@ pub enum Capability {
     AppArmor,
     /// A sandboxed runtime (gVisor) on the nodes.
     Gvisor,
+}
+
+impl Capability {
+    /// Returns what it is in words, to go after `has no`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Api => "Kubernetes API",
+            Self::Pods => "running Pods",
+            Self::Exec => "commands inside containers",
+            Self::Reach => "enforced NetworkPolicy",
+            Self::Nodes => "nodes to work on",
+            Self::ClusterScope => "objects outside namespaces of its own",
+            Self::AppArmor => "AppArmor",
+            Self::Gvisor => "sandboxed runtime",
+        }
+    }
 }
 
 /// How a provider has a capability.

@@ -3,15 +3,22 @@
 
 pub mod cel;
 pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod config;
 pub mod curriculum;
 pub mod diag;
 pub mod grade;
+pub mod history;
+pub mod lab;
+pub mod layout;
 pub mod persist;
 pub mod process;
+pub mod report;
 pub mod scenario;
 pub mod seed;
 pub mod session;
 pub mod sim;
+pub mod ui;
 pub mod verify;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use timer::{Jump, Timer};
 
 use crate::clock::Moment;
-use crate::cluster::ClusterRecord;
+use crate::cluster::{ClusterRecord, ClusterSpec};
 use crate::persist::Stored;
 
 /// Names a session: the scenario and a few letters, such as `shrink-the-releaser-k3f9`.
@@ -107,8 +107,8 @@ impl TaskState {
 pub struct TaskCluster {
     /// The provider's name.
     pub provider: String,
-    /// The cluster's name.
-    pub name: String,
+    /// What was asked of it.
+    pub spec: ClusterSpec,
     /// What the provider needs to find it again.
     pub record: Option<ClusterRecord>,
 }
@@ -243,8 +243,7 @@ impl Session {
         available: usize,
     ) -> Result<Option<(usize, bool)>, SessionError> {
         self.running()?;
-        let missing = SessionError::NoTask { id: self.id.clone(), number: task + 1 };
-        let task = self.tasks.get_mut(task).ok_or(missing)?;
+        let task = self.task_mut(task)?;
         if available == 0 {
             return Ok(None);
         }
@@ -261,6 +260,15 @@ impl Session {
     /// [`SessionError::NoTask`].
     pub fn task(&self, index: usize) -> Result<&Task, SessionError> {
         self.tasks.get(index).ok_or_else(|| SessionError::NoTask { id: self.id.clone(), number: index + 1 })
+    }
+
+    /// Returns a task to change it.
+    ///
+    /// # Errors
+    /// [`SessionError::NoTask`].
+    pub fn task_mut(&mut self, index: usize) -> Result<&mut Task, SessionError> {
+        let missing = SessionError::NoTask { id: self.id.clone(), number: index + 1 };
+        self.tasks.get_mut(index).ok_or(missing)
     }
 
     /// Makes sure that it runs.

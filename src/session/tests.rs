@@ -16,7 +16,11 @@ pub(crate) fn planned(id: &str) -> Session {
         variant: 7,
         digest: String::new(),
         state: TaskState::Preparing,
-        cluster: TaskCluster { provider: "fake".to_owned(), name: id.cluster_name(0), record: None },
+        cluster: TaskCluster {
+            provider: "fake".to_owned(),
+            spec: ClusterSpec { name: id.cluster_name(0), ..ClusterSpec::default() },
+            record: None,
+        },
         dir: "/nowhere".into(),
         hints: 0,
         resets: 0,

@@ -1,0 +1,98 @@
+//! The only reader of the environment: where things are kept, what the terminal can do, which shell is used.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy as _;
+
+use super::error::CliError;
+use super::exit::Exit;
+
+/// What the environment says.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The folder under which everything is kept.
+    pub state: PathBuf,
+    /// The file with the learner's preferences.
+    pub config: PathBuf,
+    /// The home folder.
+    pub home: PathBuf,
+    /// The learner's own kubeconfig: the first that `KUBECONFIG` names, else the usual one.
+    pub kubeconfig: PathBuf,
+    /// The learner's shell.
+    pub shell: PathBuf,
+    /// Where zsh looks for the learner's start-up files, where that is not the home folder.
+    pub zdotdir: Option<PathBuf>,
+    /// This program.
+    pub program: PathBuf,
+    /// Whether colour is wanted.
+    pub colour: bool,
+    /// Whether the terminal cannot move its cursor.
+    pub dumb: bool,
+    /// The width, where it is said.
+    pub columns: Option<usize>,
+}
+
+impl Environment {
+    /// Reads the environment of this process.
+    ///
+    /// # Errors
+    /// [`CliError`] when there is no home folder to keep things in.
+    pub fn read() -> Result<Self, CliError> {
+        let base = etcetera::base_strategy::Xdg::new().map_err(|error| {
+            CliError::new(Exit::Internal, error)
+                .hint("set HOME, or CKS_LAB_HOME to a folder to keep things in")
+        });
+        let (state, config, home) = match (var("CKS_LAB_HOME"), base) {
+            (Some(own), base) => {
+                let own = absolute(Path::new(&own));
+                let home = base.map(|base| base.home_dir().to_owned()).unwrap_or_else(|_| own.clone());
+                (own.clone(), own.join("config.yaml"), home)
+            }
+            (None, Ok(base)) => {
+                // The XDG strategy always has a state folder.
+                let state = base.state_dir().unwrap_or_else(|| base.data_dir());
+                (
+                    state.join("cks-lab"),
+                    base.config_dir().join("cks-lab/config.yaml"),
+                    base.home_dir().to_owned(),
+                )
+            }
+            (None, Err(error)) => return Err(error),
+        };
+        let listed = var("KUBECONFIG");
+        let first = listed
+            .as_ref()
+            .and_then(|list| std::env::split_paths(list).find(|path| !path.as_os_str().is_empty()));
+        let term = var("TERM");
+        Ok(Self {
+            state,
+            config,
+            kubeconfig: first.unwrap_or_else(|| home.join(".kube/config")),
+            home,
+            shell: var("SHELL").map_or_else(|| PathBuf::from("/bin/sh"), PathBuf::from),
+            zdotdir: var("ZDOTDIR").map(PathBuf::from),
+            program: program(),
+            colour: var("NO_COLOR").is_none() && term.as_ref().is_none_or(|term| term != "dumb"),
+            dumb: term.is_none_or(|term| term == "dumb"),
+            columns: var("COLUMNS").and_then(|columns| columns.to_str()?.parse().ok()),
+        })
+    }
+}
+
+/// Returns this program's file; one that was replaced meanwhile can still be run through the process itself.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().ok().filter(|path| path.exists());
+    own.unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
+}
+
+/// Reads a variable; an empty one counts as none.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+fn var(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Makes a path independent of the working folder; one that cannot be stays as it is.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

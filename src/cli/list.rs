@@ -1,0 +1,101 @@
+//! `cks-lab list`
+
+use std::fmt::Write as _;
+
+use super::Cx;
+use super::error::CliError;
+use super::exit::Exit;
+use crate::curriculum::Curriculum;
+use crate::history::Best;
+use crate::lab::view::{ListView, ListedScenario};
+use crate::layout::{FAINT, GOOD, STRONG, Table, WARN, paint};
+
+/// List the scenarios by domain, with my best score
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Only those of a domain, such as `cluster-hardening`
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Option<String>,
+    /// Only those of a track, such as `v1.34`
+    #[arg(long, value_name = "TRACK")]
+    track: Option<String>,
+}
+
+pub(super) fn run(cx: &Cx, args: &ListArgs) -> Result<Exit, CliError> {
+    let mut view = cx.lab().list()?;
+    if let Some(domain) = &args.domain {
+        known(
+            domain,
+            Curriculum::builtin().newest().domains.iter().map(|domain| domain.id.as_str()),
+            "domain",
+        )?;
+        view.scenarios.retain(|scenario| scenario.domain == *domain);
+    }
+    if let Some(track) = &args.track {
+        known(track, Curriculum::builtin().tracks().iter().map(|track| track.id.as_str()), "track")?;
+        view.scenarios.retain(|scenario| scenario.tracks.contains(track));
+    }
+    cx.show(&view, || text(&view, cx.ui.width()))?;
+    if cx.is_text() {
+        cx.ui.note("");
+        cx.ui.next(&[("cks-lab show <scenario>", "what it trains"), ("cks-lab start <scenario>", "begin")]);
+    }
+    Ok(Exit::Passed)
+}
+
+/// Refuses a name that nothing has, with the one that was meant.
+fn known<'a>(wanted: &str, names: impl Iterator<Item = &'a str> + Clone, what: &str) -> Result<(), CliError> {
+    if names.clone().any(|name| name == wanted) {
+        return Ok(());
+    }
+    let error = CliError::usage(format!("there is no {what} `{wanted}`"));
+    Err(match crate::diag::closest(wanted, names.clone()) {
+        Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+        None => error.hint(format!("{what}s: {}", names.collect::<Vec<_>>().join(", "))),
+    })
+}
+
+fn text(view: &ListView, width: usize) -> String {
+    let mut out = String::new();
+    let domains: Vec<(&str, &str, u32)> = Curriculum::builtin()
+        .newest()
+        .domains
+        .iter()
+        .map(|domain| (domain.id.as_str(), domain.title.as_str(), domain.weight))
+        .collect();
+    for (id, title, weight) in domains {
+        let of_domain: Vec<&ListedScenario> =
+            view.scenarios.iter().filter(|scenario| scenario.domain == id).collect();
+        if of_domain.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "{} {}", paint(STRONG, title), paint(FAINT, format!("{weight}%")));
+        let mut table = Table::new(&["scenario", "topic", "min", "pts", "level", "runs on", "best", "title"]);
+        for scenario in of_domain {
+            table.row([
+                scenario.id.clone(),
+                scenario.topic.clone(),
+                scenario.minutes.to_string(),
+                scenario.points.to_string(),
+                scenario.difficulty.to_string(),
+                scenario.providers.join(","),
+                best(scenario.best.as_ref()),
+                scenario.title.clone(),
+            ]);
+        }
+        out.push_str(&table.render(width, "  "));
+        out.push('\n');
+    }
+    if out.is_empty() { "no scenario\n".to_owned() } else { out.trim_end().to_owned() + "\n" }
+}
+
+/// Writes the best score in a few letters.
+pub(super) fn best(best: Option<&Best>) -> String {
+    match best {
+        None => paint(FAINT, "-"),
+        Some(best) => {
+            let score = format!("{}/{}{}", best.score, best.max, if best.late { " late" } else { "" });
+            paint(if best.passed && !best.late { GOOD } else { WARN }, score)
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! A bare `cks-lab`: what is running, and what to type next.
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::{Cx, status};
+use crate::session::TaskState;
+
+pub(super) fn run(cx: &Cx) -> Result<Exit, CliError> {
+    let view = cx.lab().status()?;
+    cx.show(&view, || status::text(&view, cx.ui.width()))?;
+    if !cx.is_text() {
+        return Ok(Exit::Passed);
+    }
+    status::warn(cx, &view);
+    let current = view.sessions.iter().find(|session| view.current.as_ref() == Some(&session.session));
+    let next: &[(&str, &str)] = match current {
+        None => &[
+            ("cks-lab list", "the scenarios"),
+            ("cks-lab start <scenario>", "begin"),
+            ("cks-lab doctor", "what works on this machine"),
+            ("cks-lab --help", "all commands"),
+        ],
+        Some(session) if session.interrupted => &[("cks-lab clean", "remove what is left of it")],
+        Some(session) => match session.state {
+            TaskState::Preparing => &[("cks-lab status", "is it ready?")],
+            TaskState::Failed => &[("cks-lab stop", "remove it")],
+            TaskState::Submitted => &[
+                ("cks-lab report", "the grade"),
+                ("cks-lab solution", "the way to do it"),
+                ("cks-lab list", "what to practise next"),
+            ],
+            TaskState::Running => &[
+                ("cks-lab task", "the task again"),
+                ("cks-lab shell", "a shell to work in"),
+                ("cks-lab check", "judge the work as it stands"),
+                ("cks-lab submit", "grade for good"),
+            ],
+        },
+    };
+    cx.ui.note("");
+    cx.ui.next(next);
+    Ok(Exit::Passed)
+}

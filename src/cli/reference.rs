@@ -1,0 +1,152 @@
+//! The reference, generated from the command line and the types themselves. `tests/it/cli_reference.rs` holds
+//! `docs/reference/` in step with it.
+
+use std::fmt::Write as _;
+
+use clap::{Arg, Command};
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::Value;
+
+use super::command;
+use super::exit::Exit;
+use crate::config::Config;
+use crate::lab::view;
+use crate::report::{Report, Submitted, TaskReport};
+
+/// Returns every generated file of `docs/reference/`, by its name.
+pub fn files() -> Vec<(String, String)> {
+    let mut files = vec![
+        ("cli.md".to_owned(), commands()),
+        ("exit-codes.md".to_owned(), exit_codes()),
+        ("output.md".to_owned(), outputs()),
+        ("config.schema.json".to_owned(), schema::<Config>("config.yaml")),
+    ];
+    for (name, _, schema) in shapes() {
+        files.push((format!("{name}.schema.json"), schema));
+    }
+    files
+}
+
+/// The shapes of JSON output: the name, what prints it, the schema.
+fn shapes() -> Vec<(&'static str, &'static str, String)> {
+    macro_rules! shapes {
+        ($($name:literal, $what:literal, $shape:ty;)*) => { vec![$(($name, $what, schema::<$shape>($what))),*] };
+    }
+    shapes! {
+        "list", "cks-lab list", view::ListView;
+        "show", "cks-lab show", view::ShowView;
+        "start", "cks-lab start, cks-lab reset", view::Started;
+        "env", "cks-lab env", view::EnvView;
+        "check", "cks-lab check", TaskReport;
+        "hint", "cks-lab hint", view::HintView;
+        "task", "cks-lab task", view::TaskView;
+        "status", "cks-lab status, cks-lab", view::StatusView;
+        "solution", "cks-lab solution", view::SolutionView;
+        "submit", "cks-lab submit", Submitted;
+        "stop", "cks-lab stop, cks-lab clean", view::Removed;
+        "doctor", "cks-lab doctor", view::DoctorView;
+        "curriculum", "cks-lab curriculum", view::CurriculumView;
+        "report", "cks-lab report", Report;
+    }
+}
+
+fn schema<T: JsonSchema>(what: &str) -> String {
+    let mut schema = SchemaGenerator::default().into_root_schema_for::<T>();
+    schema.insert("title".to_owned(), Value::String(what.to_owned()));
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn outputs() -> String {
+    let mut page = String::from(
+        "# JSON output\n\nEvery command that shows data prints it as JSON with `--output json`, to stdout and \
+         alone. New fields may be added; none is taken away or given another meaning.\n\n| schema | printed by |\n|---|---|\n",
+    );
+    for (name, what, _) in shapes() {
+        let commands: Vec<String> = what.split(", ").map(|command| format!("`{command}`")).collect();
+        let _ = writeln!(page, "| [{name}]({name}.schema.json) | {} |", commands.join(", "));
+    }
+    page
+}
+
+fn exit_codes() -> String {
+    let mut page = String::from("# Exit codes\n\n| code | meaning |\n|---|---|\n");
+    for exit in Exit::ALL {
+        let _ = writeln!(page, "| {} | {} |", exit.code(), exit.meaning());
+    }
+    page.push_str("\n`cks-lab shell -- COMMAND` exits with what the command exits with.\n");
+    page
+}
+
+fn commands() -> String {
+    let mut root = command();
+    root.build();
+    let mut page = format!("# Commands\n\n{}\n", about(&root));
+    page.push_str("\n## Options of every command\n\n");
+    for arg in root.get_arguments().filter(|arg| arg.is_global_set()) {
+        option(&mut page, arg);
+    }
+    for sub in visible(&root) {
+        section(&mut page, sub, "cks-lab", 2);
+    }
+    page
+}
+
+fn section(page: &mut String, command: &Command, parent: &str, level: usize) {
+    let name = format!("{parent} {}", command.get_name());
+    let _ = write!(page, "\n{} {name}\n\n{}\n", "#".repeat(level), about(command));
+    if command.has_subcommands() {
+        for sub in visible(command) {
+            section(page, sub, &name, level + 1);
+        }
+        return;
+    }
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim();
+    let usage = match usage.strip_prefix("cks-lab") {
+        Some(_) => usage.to_owned(),
+        None => format!("{parent} {usage}"),
+    };
+    let _ = write!(page, "\n```\n{usage}\n```\n");
+    let own: Vec<&Arg> = command
+        .get_arguments()
+        .filter(|arg| !arg.is_global_set() && !arg.is_hide_set() && arg.get_id() != "help")
+        .collect();
+    if !own.is_empty() {
+        page.push('\n');
+    }
+    for arg in own {
+        option(page, arg);
+    }
+}
+
+fn option(page: &mut String, arg: &Arg) {
+    let mut names = Vec::new();
+    names.extend(arg.get_short().map(|short| format!("-{short}")));
+    names.extend(arg.get_long().map(|long| format!("--{long}")));
+    let mut name = names.join(", ");
+    let values: Vec<String> = arg.get_value_names().into_iter().flatten().map(ToString::to_string).collect();
+    if arg.get_action().takes_values() && !values.is_empty() {
+        let space = if name.is_empty() { "" } else { " " };
+        name.push_str(&format!("{space}<{}>", values.join("> <")));
+    }
+    let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let possible: Vec<String> =
+        arg.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+    if arg.get_action().takes_values() && !possible.is_empty() {
+        help.push_str(&format!(" ({})", possible.join(", ")));
+    }
+    if let Some(env) = arg.get_env() {
+        help.push_str(&format!(" [{}]", env.to_string_lossy()));
+    }
+    let _ = writeln!(page, "- `{name}`: {help}");
+}
+
+fn about(command: &Command) -> String {
+    command.get_about().map(ToString::to_string).unwrap_or_default()
+}
+
+fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+}

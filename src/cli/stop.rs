@@ -1,0 +1,62 @@
+//! `cks-lab stop`
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::{Cx, SessionArg};
+use crate::lab::view::Removed;
+use crate::layout;
+use crate::session::TaskState;
+
+/// End a session without a grade
+#[derive(Debug, clap::Args)]
+pub(super) struct StopArgs {
+    #[command(flatten)]
+    session: SessionArg,
+    /// End every session
+    #[arg(long, conflicts_with = "session")]
+    all: bool,
+    /// Agree to every question
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(super) async fn run(cx: &Cx, args: &StopArgs) -> Result<Exit, CliError> {
+    let lab = cx.lab();
+    let removed = if args.all {
+        let status = lab.status()?;
+        let running: Vec<&str> = status.sessions.iter().map(|session| session.session.as_str()).collect();
+        if running.is_empty() {
+            Removed::default()
+        } else {
+            let question = format!("End without a grade: {}?", running.join(", "));
+            cx.confirm(&question, args.yes)?;
+            lab.stop_all().await?
+        }
+    } else {
+        let session = lab.session(args.session.get())?;
+        if session.state == TaskState::Running {
+            cx.confirm(&format!("End session `{}` without a grade?", session.session), args.yes)?;
+        }
+        lab.stop(Some(session.session.as_str())).await?
+    };
+    cx.show(&removed, || text(&removed))?;
+    Ok(Exit::Passed)
+}
+
+/// Says what is gone.
+pub(super) fn text(removed: &Removed) -> String {
+    if removed.sessions.is_empty() && removed.clusters.is_empty() {
+        return "nothing to do\n".to_owned();
+    }
+    let mut out = String::new();
+    for session in &removed.sessions {
+        out.push_str(&format!("ended {session}\n"));
+    }
+    if !removed.clusters.is_empty() {
+        out.push_str(&format!(
+            "removed {}\n",
+            layout::count(removed.clusters.len(), "stray cluster", "stray clusters")
+        ));
+    }
+    out
+}

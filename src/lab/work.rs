@@ -1,0 +1,177 @@
+//! What a learner does between start and submit: read the task, check, take a hint, look at the solution, get a
+//! shell's variables, see what is running.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Lab;
+use super::error::LabError;
+use super::event::Event;
+use super::start::digest;
+use super::view::{EnvView, HintView, SessionView, SolutionView, StatusView, TaskView, Unreadable};
+use crate::report::TaskReport;
+use crate::scenario::{Scenario, Variant};
+use crate::session::{Session, TaskState};
+
+impl Lab {
+    /// Returns the text of the task.
+    ///
+    /// # Errors
+    /// Any [`LabError`] of store and catalog.
+    pub fn task(&self, session: Option<&str>) -> Result<TaskView, LabError> {
+        let session = self.look(session)?;
+        let scenario = self.scenario_of(&session, 0)?;
+        let task = session.task(0)?;
+        Ok(TaskView {
+            session: session.id.clone(),
+            scenario: task.scenario.clone(),
+            title: task.title.clone(),
+            points: scenario.points().0,
+            minutes: scenario.minutes,
+            text: scenario.task,
+            task_file: task.dir.join("task.md"),
+            task_dir: task.dir.clone(),
+            left_seconds: session.timer.left().map(|left| left.as_secs()),
+        })
+    }
+
+    /// Judges the work as it stands. Returns the session too, for its clock.
+    ///
+    /// # Errors
+    /// Any [`LabError`] of store, catalog and provider. A check that cannot be judged is no error but an outcome.
+    pub async fn check(&self, session: Option<&str>) -> Result<(TaskReport, Session), LabError> {
+        let locked = self.open(session, "check")?;
+        locked.session.running()?;
+        locked.save()?;
+        let scenario = self.scenario_of(&locked.session, 0)?;
+        self.note_change(&locked.session, &scenario)?;
+        self.tell(Event::Stage { text: "checking".to_owned() });
+        let (report, _) = self.interruptible(self.grade(&locked.session, 0, &scenario)).await?;
+        Ok((report, locked.session))
+    }
+
+    /// Gives the next hint.
+    ///
+    /// # Errors
+    /// Any [`LabError`] of store and catalog.
+    pub fn hint(&self, session: Option<&str>) -> Result<HintView, LabError> {
+        let mut locked = self.open(session, "hint")?;
+        let scenario = self.scenario_of(&locked.session, 0)?;
+        let given = locked.session.give_hint(0, scenario.hints.len())?;
+        locked.save()?;
+        let (number, new) = given.map_or((0, false), |(place, new)| (place + 1, new));
+        Ok(HintView {
+            session: locked.session.id.clone(),
+            scenario: scenario.id.to_string(),
+            number,
+            total: scenario.hints.len(),
+            new,
+            text: number.checked_sub(1).and_then(|place| scenario.hints.get(place).cloned()),
+        })
+    }
+
+    /// Returns the solution; it is the learner's choice to look.
+    ///
+    /// # Errors
+    /// Any [`LabError`] of store and catalog.
+    pub fn solution(&self, session: Option<&str>) -> Result<SolutionView, LabError> {
+        let session = self.look(session)?;
+        let scenario = self.scenario_of(&session, 0)?;
+        Ok(SolutionView {
+            session: session.id.clone(),
+            scenario: scenario.id.to_string(),
+            explain: scenario.solution.explain,
+            run: scenario.solution.run,
+            applied: false,
+        })
+    }
+
+    /// Runs the solution against the session's cluster.
+    ///
+    /// # Errors
+    /// Any [`LabError`] of store and catalog; [`LabError::Steps`] when the solution does not run through.
+    pub async fn apply_solution(&self, session: Option<&str>) -> Result<SolutionView, LabError> {
+        let locked = self.open(session, "solution")?;
+        locked.session.running()?;
+        let scenario = self.scenario_of(&locked.session, 0)?;
+        self.tell(Event::Stage { text: "running the solution".to_owned() });
+        Ok(SolutionView {
+            session: locked.session.id.clone(),
+            scenario: scenario.id.to_string(),
+            explain: scenario.solution.explain,
+            run: scenario.solution.run,
+            applied: true,
+        })
+    }
+
+    /// Returns what a shell needs to work on the task.
+    ///
+    /// # Errors
+    /// Any [`LabError`] of the store; [`LabError::NoCluster`] when there is none.
+    pub fn env(&self, session: Option<&str>) -> Result<EnvView, LabError> {
+        let session = self.look(session)?;
+        session.running()?;
+        let task = session.task(0)?;
+        let record = task.cluster.record.as_ref();
+        let record = record.ok_or_else(|| LabError::NoCluster { session: session.id.clone() })?;
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        Ok(EnvView {
+            session: session.id.clone(),
+            scenario: task.scenario.clone(),
+            task_dir: task.dir.clone(),
+            variables: BTreeMap::from([
+                ("KUBECONFIG".to_owned(), text(&record.kubeconfig)),
+                ("CKS_LAB_SESSION".to_owned(), session.id.to_string()),
+                ("CKS_LAB_TASK_DIR".to_owned(), text(&task.dir)),
+            ]),
+        })
+    }
+
+    /// Returns what there is.
+    ///
+    /// # Errors
+    /// [`LabError::Store`] when the state folder cannot be read.
+    pub fn status(&self) -> Result<StatusView, LabError> {
+        let listing = self.store.list()?;
+        let now = self.clock.moment();
+        let mut sessions = Vec::new();
+        for mut session in listing.sessions {
+            session.observe(&now);
+            let busy = self.store.holder(&session.id)?;
+            sessions.push(SessionView::new(&session, busy));
+        }
+        let unreadable = listing.unreadable.into_iter();
+        let unreadable =
+            unreadable.map(|(session, error)| Unreadable { session, reason: error.to_string() }).collect();
+        Ok(StatusView { current: self.store.resolve(None).ok(), sessions, unreadable })
+    }
+
+    /// Returns one session, with its clock brought up to now.
+    ///
+    /// # Errors
+    /// [`LabError::Store`].
+    pub fn session(&self, session: Option<&str>) -> Result<SessionView, LabError> {
+        let session = self.look(session)?;
+        let busy = self.store.holder(&session.id)?;
+        Ok(SessionView::new(&session, busy))
+    }
+
+    pub(super) fn scenario_of(&self, session: &Session, index: usize) -> Result<Scenario, LabError> {
+        let task = session.task(index)?;
+        let folder = self.scenarios.as_deref().or(session.catalog.as_deref());
+        self.scenario(folder, &task.scenario, Variant(task.variant))
+    }
+
+    /// Says so when the scenario is no longer what was seeded.
+    pub(super) fn note_change(&self, session: &Session, scenario: &Scenario) -> Result<(), LabError> {
+        let task = session.task(0)?;
+        if session.state == TaskState::Running && task.digest != digest(scenario) {
+            self.warn(format!(
+                "scenario `{}` has changed since session `{}` was started; `cks-lab reset` starts it over with \
+                 the new one",
+                task.scenario, session.id
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! Reports for reading in a terminal: a block a check, then what it all comes to.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::{CheckResult, LinkKind, OutcomeName, Report, StudyLink, TaskReport};
+use crate::layout::{self, BAD, CODE, FAINT, GOOD, LINK, STRONG, WARN, paint};
+
+/// Renders the checks of a task and the sum.
+pub fn task(report: &TaskReport, width: usize) -> String {
+    let simulated = report.checks.iter().filter(|check| check.simulated).count();
+    let mark_simulated = simulated > 0 && simulated < report.checks.len();
+    let mut out = String::new();
+    for check in &report.checks {
+        block(&mut out, check, mark_simulated, width);
+    }
+    out.push('\n');
+    out.push_str(&sum(report));
+    out.push('\n');
+    if simulated > 0 {
+        let note = match mark_simulated {
+            true => "Checks marked ~ look at something that this cluster only models.",
+            false => "Judged on a simulated cluster.",
+        };
+        let _ = writeln!(out, "{}", paint(FAINT, note));
+    }
+    out
+}
+
+/// Renders a kept report.
+pub fn report(report: &Report, width: usize) -> String {
+    let mut out = String::new();
+    for done in &report.tasks {
+        let _ = writeln!(out, "{}", paint(STRONG, &done.title));
+        let about = format!(
+            "{} · {} · {} · variant {} · {}",
+            done.result.scenario, done.domain, done.topic, done.result.variant, done.result.provider
+        );
+        let _ = writeln!(out, "{}\n", layout::wrap(&about, width, "", ""));
+        out.push_str(&task(&done.result, width));
+        if let Some(attack) = &done.attack {
+            let _ = writeln!(out, "\n{}", paint(STRONG, "What an attacker could do at the start"));
+            let _ = writeln!(out, "{}", layout::wrap(attack, width, "  ", "  "));
+        }
+        let helped = match (done.hints, done.resets) {
+            (0, 0) => String::new(),
+            (hints, 0) => format!(" with {}", layout::count(hints, "hint", "hints")),
+            (0, resets) => format!(" after {}", layout::count(resets as usize, "reset", "resets")),
+            (hints, resets) => format!(
+                " with {} after {}",
+                layout::count(hints, "hint", "hints"),
+                layout::count(resets as usize, "reset", "resets")
+            ),
+        };
+        let spent = layout::clock_time(Duration::from_secs(done.result.elapsed_seconds));
+        let _ = writeln!(out, "\nDone in {spent}{helped}.");
+    }
+    if let Some(over) = report.overtime_seconds {
+        let over = layout::clock_time(Duration::from_secs(over));
+        let _ = writeln!(out, "{}", paint(WARN, format!("Submitted {over} after the time was up.")));
+    }
+    for jump in &report.clock_jumps {
+        let by = layout::clock_time(Duration::from_secs(jump.seconds.unsigned_abs()));
+        let direction = if jump.seconds < 0 { "back" } else { "forward" };
+        let note = format!(
+            "The machine's clock was moved {direction} by {by}; the time was counted without it, where that is known."
+        );
+        let _ = writeln!(out, "{}", layout::wrap(&note, width, "", ""));
+    }
+    out
+}
+
+/// Renders what a task comes to in one line.
+pub fn sum(report: &TaskReport) -> String {
+    let points = format!("{} of {} points", report.score, report.max);
+    let count = |outcome| report.with(outcome).count();
+    let broken = report.with(OutcomeName::Fail).filter(|check| check.gate).count();
+    let mut rest = Vec::new();
+    if broken > 0 {
+        rest.push(format!("{} broken", layout::count(broken, "gate is", "gates are")));
+    }
+    match count(OutcomeName::CannotJudge) {
+        0 => {}
+        some => rest.push(format!("{} could not be judged", layout::count(some, "check", "checks"))),
+    }
+    match count(OutcomeName::Skipped) {
+        0 => {}
+        some => rest.push(format!("{} skipped", layout::count(some, "check", "checks"))),
+    }
+    let rest = if rest.is_empty() { String::new() } else { format!(" ({})", rest.join(", ")) };
+    let verdict = match (report.passed, count(OutcomeName::Fail)) {
+        (true, _) => paint(GOOD, "passed"),
+        (false, 0) => paint(WARN, "undecided"),
+        (false, _) => paint(BAD, "not passed"),
+    };
+    format!("{}, {verdict}{rest}", paint(STRONG, points))
+}
+
+fn block(out: &mut String, check: &CheckResult, mark_simulated: bool, width: usize) {
+    let mark = match check.outcome {
+        OutcomeName::Pass => paint(GOOD, "✓ pass"),
+        OutcomeName::Fail => paint(BAD, "✗ FAIL"),
+        OutcomeName::CannotJudge => paint(WARN, "? cannot judge"),
+        OutcomeName::Skipped => paint(FAINT, "- skipped"),
+    };
+    let worth = match (check.gate, check.outcome) {
+        (true, OutcomeName::Fail) => "gate, broken".to_owned(),
+        (true, _) => "gate".to_owned(),
+        (false, _) => format!("{}/{}", check.awarded, check.points),
+    };
+    let simulated = if mark_simulated && check.simulated { " ~" } else { "" };
+    let head = format!("{mark} {} ", paint(FAINT, format!("[{worth}]{simulated}")));
+    let _ = writeln!(out, "{}", layout::wrap(&check.title, width, &head, "    "));
+    if check.outcome == OutcomeName::Pass {
+        return;
+    }
+    for finding in &check.findings {
+        let place = match finding.path.is_empty() {
+            true => finding.object.clone(),
+            false => format!("{}  {}", finding.object, paint(CODE, &finding.path)),
+        };
+        let _ = writeln!(out, "{}", layout::wrap(&place, width, "    ", "      "));
+        let _ = writeln!(out, "{}", labelled("expected", &finding.expected, width));
+        let _ = writeln!(out, "{}", labelled("found", &finding.actual, width));
+    }
+    if let Some(reason) = &check.reason {
+        let _ = writeln!(out, "{}", labelled("because", reason, width));
+    }
+    if check.outcome == OutcomeName::Fail {
+        if !check.why.is_empty() {
+            let _ = writeln!(out, "{}", labelled("why", &check.why, width));
+        }
+        for (place, link) in check.resources.iter().enumerate() {
+            let label = if place == 0 { "read" } else { "" };
+            let _ = writeln!(out, "{}", labelled(label, &study_link(link), width));
+        }
+    }
+}
+
+/// Renders a study link in one line.
+pub fn study_link(link: &StudyLink) -> String {
+    let third_party = match link.kind {
+        LinkKind::Allowed => "",
+        LinkKind::ThirdParty => " (not allowed in the exam)",
+    };
+    format!("{} {}{}", link.title, paint(LINK, &link.url), paint(FAINT, third_party))
+}
+
+fn labelled(label: &str, text: &str, width: usize) -> String {
+    let lead = format!("      {} ", paint(FAINT, layout::pad(label, 8)));
+    layout::wrap(text.trim_end(), width, &lead, &" ".repeat(15))
+}
