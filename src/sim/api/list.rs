@@ -11,6 +11,7 @@ use super::answer::{self, Accepted, Body, Shape};
 use super::fields::Selection;
 use super::request::Query;
 use super::resources::Resource;
+use super::table::Table;
 use super::{Api, convert, shape};
 use crate::sim::field::{FieldError, Path};
 use crate::sim::object::Fields as _;
@@ -132,7 +133,12 @@ impl Page {
             Shape::Table(version) => {
                 let objects: Vec<Arc<Value>> = self.objects(resource).collect();
                 let include = shape::Include::read(query.text("includeObject"))?;
-                let mut rendered = shape::table(resource, &objects, include, api.clock().now());
+                let now = api.clock().now();
+                if !accepted.yaml && !accepted.pretty {
+                    let bytes = Table::of(resource).write(&objects, version, &metadata, include, now);
+                    return Ok(answer::bytes(200, "application/json", bytes.into()));
+                }
+                let mut rendered = shape::table(resource, &objects, include, now);
                 rendered["apiVersion"] = format!("meta.k8s.io/{version}").into();
                 rendered["metadata"] = metadata;
                 Ok(answer::object(200, &rendered, accepted))

@@ -10,14 +10,15 @@ use super::verbs::ResourceRequest;
 use super::{Api, convert, decode, steps};
 use crate::sim::field::{FieldError, Path};
 use crate::sim::object::Fields as _;
-use crate::sim::schema::document::Document;
+use crate::sim::patch::{json, merge, strategic};
+use crate::sim::schema::{self, document::Document};
 use crate::sim::status::Status;
 
 /// A patch as it came.
 #[derive(Debug)]
 pub(crate) enum Patch {
     /// RFC 6902.
-    Json(json_patch::Patch),
+    Json(json::Patch),
     /// RFC 7396.
     Merge(Value),
     /// Strategic merge.
@@ -31,11 +32,9 @@ impl Patch {
     pub(crate) fn read(call: &Call, request: &ResourceRequest<'_>) -> Result<Self, Status> {
         let custom = call.custom.is_some();
         let patch = match request.media_type() {
-            "application/json-patch+json" => serde_json::from_value(json(&request.body)?)
-                .map(Self::Json)
-                .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?,
-            "application/merge-patch+json" => Self::Merge(json(&request.body)?),
-            "application/strategic-merge-patch+json" if !custom => Self::Strategic(json(&request.body)?),
+            "application/json-patch+json" => Self::Json(json::Patch::parse(&read(&request.body)?)?),
+            "application/merge-patch+json" => Self::Merge(read(&request.body)?),
+            "application/strategic-merge-patch+json" if !custom => Self::Strategic(read(&request.body)?),
             "application/apply-patch+yaml" => Self::Apply(yaml(&request.body)?),
             _ => {
                 let strategic = if custom { "" } else { "application/strategic-merge-patch+json, " };
@@ -69,19 +68,14 @@ impl Patch {
 
     /// Applies to an object of the version that the request names.
     fn apply(&self, old: &Value, kind: &GroupVersionKind) -> Result<Value, Status> {
-        let _ = kind;
         let mut new = old.clone();
         match self {
-            Self::Json(patch) => json_patch::patch(&mut new, patch).map_err(|_| {
-                let mut status = Status::new(
-                    422,
-                    "Invalid",
-                    "the server rejected our request due to an error in our request",
-                );
-                status.details = serde_json::json!({});
-                status
-            })?,
-            Self::Merge(patch) | Self::Strategic(patch) => json_patch::merge(&mut new, patch),
+            Self::Json(patch) => patch.apply(&mut new)?,
+            Self::Merge(patch) => merge::apply(&mut new, patch)?,
+            Self::Strategic(patch) => match schema::of(&kind.group, &kind.version, &kind.kind) {
+                Some(schema) => strategic::apply(schema, &mut new, patch)?,
+                None => return Err(Status::not_simulated("strategic merge patches of this kind")),
+            },
             Self::Apply(_) => return Err(Status::bad_request("an apply is no patch of this object")),
         }
         Ok(new)
@@ -253,7 +247,7 @@ impl Api {
     }
 }
 
-fn json(body: &Bytes) -> Result<Value, Status> {
+fn read(body: &Bytes) -> Result<Value, Status> {
     let document = Document::parse(body)
         .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
     Ok(document.to_value())

@@ -6,16 +6,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::resources::Resource;
+pub(crate) use super::table::Include;
+use super::table::Table;
 use crate::sim::field::{FieldError, Path};
 use crate::sim::status::Status;
-
-/// What the rows of a Table carry of their objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Include {
-    None,
-    Metadata,
-    Object,
-}
 
 impl Include {
     pub(crate) fn read(text: &str) -> Result<Self, Status> {
@@ -45,23 +39,9 @@ pub(crate) fn partial(object: &Value, version: &str) -> Value {
 }
 
 /// Renders objects as a Table.
-pub(crate) fn table(resource: &Resource, objects: &[Arc<Value>], include: Include, _now: Timestamp) -> Value {
-    let _ = resource;
-    let rows: Vec<Value> = objects
-        .iter()
-        .map(|object| {
-            let mut row =
-                json!({ "cells": [object["metadata"]["name"], object["metadata"]["creationTimestamp"]] });
-            match include {
-                Include::None => {}
-                Include::Metadata => row["object"] = partial(object, "v1"),
-                Include::Object => row["object"] = Value::clone(object),
-            }
-            row
-        })
-        .collect();
-    json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": [
-        { "name": "Name", "type": "string", "format": "name", "description": "", "priority": 0 },
-        { "name": "Created At", "type": "date", "format": "", "description": "", "priority": 0 },
-    ], "rows": rows })
+pub(crate) fn table(resource: &Resource, objects: &[Arc<Value>], include: Include, now: Timestamp) -> Value {
+    let table = Table::of(resource);
+    let rows: Vec<Value> = objects.iter().map(|object| table.row(object, include, now)).collect();
+    json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {},
+        "columnDefinitions": table.columns(), "rows": rows })
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::resources::Resource;
 use crate::sim::object::Fields as _;
@@ -167,33 +167,35 @@ impl Table {
         row
     }
 
-    /// Writes a whole Table as JSON. `list` is the metadata of the list; without columns for the later events of a watch.
+    /// Writes a whole Table as JSON, without copying what it shows. `version` is that of `meta.k8s.io`, `list` the
+    /// metadata of the list.
     pub fn write<T: Borrow<Value>>(
         &self,
         objects: &[T],
+        version: &str,
         list: &Value,
         include: Include,
-        with_columns: bool,
         now: Timestamp,
     ) -> Vec<u8> {
         let mut out = Vec::with_capacity(512 + objects.len() * 1024);
-        out.extend_from_slice(b"{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":");
-        write(&mut out, if list.is_object() { list } else { &EMPTY });
+        out.extend_from_slice(
+            format!("{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":").as_bytes(),
+        );
+        write(&mut out, list);
         out.extend_from_slice(b",\"columnDefinitions\":");
-        write(&mut out, if with_columns { &self.columns } else { &Value::Null });
+        write(&mut out, &self.columns);
         out.extend_from_slice(b",\"rows\":[");
         for (at, object) in objects.iter().enumerate() {
             if at > 0 {
                 out.push(b',');
             }
-            self.write_row(&mut out, object.borrow(), include, now);
+            self.write_row(&mut out, object.borrow(), version, include, now);
         }
         out.extend_from_slice(b"]}");
         out
     }
 
-    /// Writes a row without copying the object's metadata.
-    fn write_row(&self, out: &mut Vec<u8>, object: &Value, include: Include, now: Timestamp) {
+    fn write_row(&self, out: &mut Vec<u8>, object: &Value, version: &str, include: Include, now: Timestamp) {
         out.extend_from_slice(b"{\"cells\":");
         write(out, &self.cells(object, now).into());
         let conditions = self.conditions(object);
@@ -205,9 +207,9 @@ impl Table {
         match include {
             Include::None => out.extend_from_slice(b"null"),
             Include::Metadata => {
-                out.extend_from_slice(
-                    b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":",
-                );
+                out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
+                out.extend_from_slice(version.as_bytes());
+                out.extend_from_slice(b"\",\"metadata\":");
                 write(out, object.at("metadata"));
                 out.push(b'}');
             }
@@ -223,8 +225,6 @@ impl Table {
         }
     }
 }
-
-static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
 
 fn write(out: &mut Vec<u8>, value: &Value) {
     // Writing a Value to memory does not fail.
