@@ -16,12 +16,15 @@ use super::status::Status;
 use super::store::Store;
 use crate::clock::Clock;
 
+pub mod always;
 pub mod always_pull_images;
 pub mod certificates;
 mod chain;
 pub mod default_ingress_class;
 pub mod default_toleration_seconds;
+pub mod deny_service_external_ips;
 pub mod limit_ranger;
+pub mod namespace_exists;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod owner_references;
@@ -32,7 +35,6 @@ pub mod priority;
 pub mod resource_quota;
 pub mod runtime_class;
 pub mod service_account;
-pub mod simple;
 pub mod storage;
 #[cfg(test)]
 pub(crate) mod testing;

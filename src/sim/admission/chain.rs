@@ -3,27 +3,33 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::always::{AlwaysAdmit, AlwaysDeny};
 use super::always_pull_images::AlwaysPullImages;
-use super::certificates::{
-    CertificateApproval, CertificateSigning, CertificateSubjectRestriction, ClusterTrustBundleAttest,
-};
+use super::certificates::approval::CertificateApproval;
+use super::certificates::attest::ClusterTrustBundleAttest;
+use super::certificates::signing::CertificateSigning;
+use super::certificates::subject_restriction::CertificateSubjectRestriction;
 use super::default_ingress_class::DefaultIngressClass;
 use super::default_toleration_seconds::DefaultTolerationSeconds;
+use super::deny_service_external_ips::DenyServiceExternalIPs;
 use super::limit_ranger::LimitRanger;
+use super::namespace_exists::NamespaceExists;
 use super::namespace_lifecycle::NamespaceLifecycle;
 use super::node_restriction::NodeRestriction;
 use super::owner_references::OwnerReferencesPermissionEnforcement;
-use super::placement::{
-    ExtendedResourceToleration, LimitPodHardAntiAffinityTopology, PodNodeSelector, PodTolerationRestriction,
-    TaintNodesByCondition,
-};
+use super::placement::anti_affinity::LimitPodHardAntiAffinityTopology;
+use super::placement::extended_resource_toleration::ExtendedResourceToleration;
+use super::placement::node_selector::PodNodeSelector;
+use super::placement::taint_nodes::TaintNodesByCondition;
+use super::placement::toleration_restriction::PodTolerationRestriction;
 use super::pod_security::{self, PodSecurity};
 use super::priority::Priority;
 use super::resource_quota::{Ledger, ResourceQuota};
 use super::runtime_class::RuntimeClass;
 use super::service_account::ServiceAccount;
-use super::simple::{AlwaysAdmit, AlwaysDeny, DenyServiceExternalIPs, NamespaceExists};
-use super::storage::{DefaultStorageClass, PersistentVolumeClaimResize, StorageObjectInUseProtection};
+use super::storage::default_class::DefaultStorageClass;
+use super::storage::in_use_protection::StorageObjectInUseProtection;
+use super::storage::resize::PersistentVolumeClaimResize;
 use super::{AdmissionCx, AdmissionRequest, Plugin};
 use crate::sim::status::Status;
 
