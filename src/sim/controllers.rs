@@ -10,14 +10,17 @@ use engine::Controller;
 pub(crate) use pods::{disrupt, is_finished, set_pod_condition};
 
 mod accounts;
+mod certificates;
 mod claim;
 mod deployment;
+mod endpoints;
 pub(crate) mod engine;
 mod garbage;
 mod namespace;
 mod pods;
 pub(crate) mod queue;
 mod replica_set;
+mod stateful_set;
 mod workload;
 
 /// Timings of controllers: as upstream's where someone may look at them, shorter where one would only wait.
@@ -63,5 +66,9 @@ pub(crate) fn all(authority: &Arc<dyn Authority>) -> Vec<Arc<dyn Controller>> {
         Arc::new(deployment::Deployments),
         Arc::new(replica_set::ReplicaSets::new()),
         Arc::new(replica_set::ReplicaSets::of_replication_controllers()),
+        Arc::new(stateful_set::StatefulSets),
+        Arc::new(endpoints::EndpointSlices),
+        Arc::new(endpoints::Endpoints),
+        Arc::new(certificates::Signer { authority: authority.clone() }),
     ]
 }
