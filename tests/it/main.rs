@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod author;
 mod checks;
 mod golden;
 mod kind;

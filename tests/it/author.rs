@@ -1,0 +1,190 @@
+//! Proving scenarios: the proofs hold for a sound scenario, and each defect is seen where it is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cks_lab::author::{TestEvent, TestPlan, TestReport, test};
+use cks_lab::clock::SystemClock;
+use cks_lab::cluster::{
+    Availability, Capabilities, Capability, Cluster, ClusterError, ClusterRecord, ClusterSpec, ExecOutput,
+    Found, Probe, Progress, Provider, ProviderError, Reach, Support,
+};
+use cks_lab::scenario::Variant;
+use cks_lab::scenario::catalog::Catalog;
+use cks_lab::sim::server::SimulatedCluster;
+
+/// Simulated clusters in this process, each with a listener.
+#[derive(Default)]
+struct InProcess {
+    clusters: Mutex<BTreeMap<String, SimulatedCluster>>,
+    made: Mutex<usize>,
+}
+
+struct Attached {
+    client: kube::Client,
+    kubeconfig: PathBuf,
+    capabilities: Capabilities,
+}
+
+fn failed(message: String) -> ProviderError {
+    ProviderError::Failed { message, source: None }
+}
+
+fn api_only() -> Capabilities {
+    Capabilities([(Capability::Api, Support::Simulated)].into())
+}
+
+#[async_trait]
+impl Provider for InProcess {
+    fn name(&self) -> &'static str {
+        "in-process"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        api_only()
+    }
+
+    async fn probe(&self) -> Availability {
+        Availability::Ready
+    }
+
+    async fn create(&self, spec: &ClusterSpec, _: &dyn Progress) -> Result<ClusterRecord, ProviderError> {
+        let mut cluster =
+            SimulatedCluster::in_memory(Arc::new(SystemClock)).await.map_err(|e| failed(e.to_string()))?;
+        cluster.listen().await.map_err(|e| failed(e.to_string()))?;
+        std::fs::create_dir_all(&spec.dir).map_err(|e| failed(e.to_string()))?;
+        let kubeconfig = spec.dir.join("kubeconfig");
+        let text = cluster.admin_kubeconfig().map_err(|e| failed(e.to_string()))?;
+        std::fs::write(&kubeconfig, text).map_err(|e| failed(e.to_string()))?;
+        self.clusters.lock().map_err(|e| failed(e.to_string()))?.insert(spec.name.clone(), cluster);
+        *self.made.lock().map_err(|e| failed(e.to_string()))? += 1;
+        Ok(ClusterRecord {
+            provider: self.name().to_owned(),
+            name: spec.name.clone(),
+            dir: spec.dir.clone(),
+            kubeconfig,
+            data: serde_json::Value::Null,
+        })
+    }
+
+    async fn attach(&self, record: &ClusterRecord) -> Result<Box<dyn Cluster>, ProviderError> {
+        let config =
+            kube::config::Kubeconfig::read_from(&record.kubeconfig).map_err(|e| failed(e.to_string()))?;
+        let config = kube::Config::from_custom_kubeconfig(config, &Default::default())
+            .await
+            .map_err(|e| failed(e.to_string()))?;
+        Ok(Box::new(Attached {
+            client: kube::Client::try_from(config).map_err(|e| failed(e.to_string()))?,
+            kubeconfig: record.kubeconfig.clone(),
+            capabilities: api_only(),
+        }))
+    }
+
+    async fn delete(&self, record: &ClusterRecord) -> Result<(), ProviderError> {
+        self.remove(&record.name).await
+    }
+
+    async fn find(&self) -> Result<Vec<Found>, ProviderError> {
+        let clusters = self.clusters.lock().map_err(|e| failed(e.to_string()))?;
+        Ok(clusters.keys().map(|name| Found { name: name.clone(), summary: String::new() }).collect())
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), ProviderError> {
+        let removed = self.clusters.lock().map_err(|e| failed(e.to_string()))?.remove(name);
+        drop(removed);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Cluster for Attached {
+    fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn node_exec(&self, _: &str, _: &[&str]) -> Result<ExecOutput, ClusterError> {
+        Err(ClusterError::Missing(Capability::Nodes))
+    }
+
+    async fn reach(&self, _: &[Probe]) -> Result<Vec<Reach>, ClusterError> {
+        Err(ClusterError::Missing(Capability::Reach))
+    }
+}
+
+/// Copies the skeleton that `author new` makes, changes its scenario, and proves it.
+async fn prove(change: impl FnOnce(String) -> String) -> TestReport {
+    prove_watching(&[], change).await
+}
+
+async fn prove_watching(watched: &[PathBuf], change: impl FnOnce(String) -> String) -> TestReport {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = cks_lab::author::new(dir.path(), "probe", "rbac").unwrap();
+    let file = folder.join("scenario.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, change(text)).unwrap();
+    prove_all(&Catalog::open(dir.path()).unwrap(), watched).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "the steps need the programs that are there")]
+async fn prove_all(catalog: &Catalog, watched: &[PathBuf]) -> TestReport {
+    let scratch = tempfile::tempdir().unwrap();
+    let provider = Arc::new(InProcess::default());
+    let plan = TestPlan {
+        catalog,
+        scenarios: Vec::new(),
+        variants: vec![Variant(1)],
+        provider: provider.clone(),
+        spec: ClusterSpec::default(),
+        prefix: "proof".to_owned(),
+        scratch: scratch.path().to_path_buf(),
+        parallel: 2,
+        path: std::env::var_os("PATH").unwrap(),
+        timeout: Duration::from_secs(30),
+        watched: watched.to_vec(),
+        clock: Arc::new(SystemClock),
+    };
+    let planned = Mutex::new(0);
+    let report = test(&plan, &|event| {
+        if let TestEvent::Planned { clusters } = event {
+            *planned.lock().unwrap() = clusters;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(provider.find().await.unwrap(), [], "every cluster is removed");
+    assert_eq!(*provider.made.lock().unwrap(), *planned.lock().unwrap());
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "the scratch folder is empty again");
+    report
+}
+
+/// The problems, each with its column.
+fn problems(report: &TestReport) -> Vec<String> {
+    let proofs = report.trials.iter().flat_map(|trial| &trial.proofs);
+    proofs
+        .flat_map(|proof| proof.problems.iter().map(|problem| format!("{}: {problem}", proof.column.title())))
+        .collect()
+}
+
+#[tokio::test]
+async fn what_the_provider_lacks_is_not_tried() {
+    let report = prove(|text| text.replace("needs: [api]", "needs: [api, nodes]")).await;
+    assert_eq!(report.trials[0].not_tried.as_deref(), Some("provider `in-process` has no Nodes"));
+    assert!(report.trials[0].proofs.is_empty() && !report.passed);
+}
+
+#[tokio::test]
+async fn a_scenario_with_faults_is_not_tried() {
+    let report = prove(|text| text.replace("points: 3", "points: three")).await;
+    assert_eq!(report.trials[0].not_tried.as_deref(), Some("scenario `probe` has 1 fault"));
+}
