@@ -1,33 +1,108 @@
-//! CEL: compile with a span, evaluate with bindings, the Kubernetes extension library. The only user of the CEL crate.
+//! CEL as Kubernetes has it: parsed by the CEL crate, which only this module uses; type-checked, evaluated and bounded
+//! here, with Kubernetes' function library, and with its wording of what is wrong.
+
+mod check;
+mod eval;
+mod library;
+mod macros;
+mod opaque;
+mod shape;
+mod signature;
+mod types;
+mod value;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use cel::extensions;
+use cel::common::ast::{IdedExpr, SourceInfo};
 use serde_json::Value;
+
+pub use eval::Variables;
+pub use opaque::{Access, Authorize, Authorizer, Decision, Opaque};
+pub use shape::{Shape, escape};
+pub use types::{ObjectType, Type};
+pub use value::{Fields, Key, List, Map, Text, Val};
+
+/// What one evaluation may cost, as in Kubernetes: a step costs one, a request to the authorizer 350,000.
+pub const CALL_LIMIT: u64 = 1_000_000;
+
+/// The longest expression that is parsed.
+const LONGEST: usize = 100_000;
+
+/// How deep an expression may be nested.
+const DEEPEST: usize = 250;
+
+/// What expressions may use: variables with their types. The functions are always those of the library.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    names: check::Names,
+    bind: bool,
+}
+
+impl Environment {
+    /// Knows nothing but Kubernetes' functions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Declares a variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, of: Type) -> Self {
+        self.names.variables.insert(name.to_owned(), of);
+        self
+    }
+
+    /// Allows what Kubernetes does not: `cel.bind`, and lists of items of different types.
+    #[must_use]
+    pub fn relaxed(mut self) -> Self {
+        self.bind = true;
+        self.names.mixed = true;
+        self
+    }
+
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// [`CelError::Compile`] with all that is wrong with it.
+    pub fn compile(&self, source: &str) -> Result<Program, CelError> {
+        let (expr, info) = parse(source, self.bind)?;
+        match check::check(&expr, &self.names) {
+            Ok(output) => Ok(Program { expr, source: source.to_owned(), output }),
+            Err(faults) => {
+                let mut faults: Vec<(usize, usize, String)> = faults
+                    .into_iter()
+                    .map(|fault| {
+                        let (line, column) = position(&info, fault.id);
+                        (line, column, fault.message)
+                    })
+                    .collect();
+                faults.sort_by_key(|fault| (fault.0, fault.1));
+                Err(faulty(source, &faults))
+            }
+        }
+    }
+}
 
 /// A compiled expression.
 #[derive(Debug)]
-pub struct Program(cel::Program);
-
-static ENV: LazyLock<Arc<cel::Env>> = LazyLock::new(|| {
-    let mut env = cel::Env::stdlib();
-    for extension in [extensions::strings, extensions::lists, extensions::math, extensions::encoders] {
-        // The extensions are the crate's own and disjoint; one that is declared already is there.
-        let _ = env.add_extension(extension);
-    }
-    Arc::new(env)
-});
+pub struct Program {
+    expr: IdedExpr,
+    source: String,
+    output: Type,
+}
 
 /// Why an expression does not compile or evaluate.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CelError {
     /// The source is not CEL.
     #[error("{message}")]
     Compile {
-        /// The parser's words, in the form cel-go uses.
+        /// Each fault with its place and the line it is in, in the form Kubernetes uses.
         message: String,
-        /// The line within the expression, from 1.
+        /// The line of the first fault within the expression, from 1.
         line: u32,
         /// The column within the line, from 1.
         column: u32,
@@ -37,36 +112,51 @@ pub enum CelError {
     Evaluate(String),
 }
 
+/// Why an evaluation ended without a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Something in the expression failed.
+    #[error("{0}")]
+    Error(String),
+    /// It cost more than it may.
+    #[error("operation cancelled: actual cost limit exceeded")]
+    Budget,
+}
+
+impl From<Fault> for CelError {
+    fn from(fault: Fault) -> Self {
+        Self::Evaluate(fault.to_string())
+    }
+}
+
 impl Program {
-    /// Compiles `source` with the Kubernetes library.
+    /// Compiles `source`; any name may be a variable.
     ///
     /// # Errors
     /// [`CelError::Compile`] with the place of the first fault.
     pub fn compile(source: &str) -> Result<Self, CelError> {
-        ENV.compile(source).map(Self).map_err(|errors| {
-            let (line, column) = errors.errors.first().map_or((1, 1), |error| error.pos);
-            CelError::Compile {
-                message: errors.to_string(),
-                line: u32::try_from(line).unwrap_or(1),
-                column: u32::try_from(column).unwrap_or(1),
-            }
-        })
+        let mut environment = Environment::new().relaxed();
+        environment.names.open = true;
+        environment.compile(source)
     }
 
-    /// Compiles `source` and makes sure that it uses no variable beyond `variables`.
+    /// Compiles `source` and makes sure that it uses no variable beyond `variables`, whose types are not known.
     ///
     /// # Errors
     /// [`CelError::Compile`] for a fault or an undeclared variable.
     pub fn compile_with(source: &str, variables: &[&str]) -> Result<Self, CelError> {
-        Self::compile(source).and_then(|program| {
-            let bindings = variables.iter().map(|&name| (name.to_owned(), Value::Null)).collect();
-            match program.evaluate(&bindings) {
-                Err(CelError::Evaluate(message)) if message.starts_with("Undeclared reference") => {
-                    Err(CelError::Compile { message, line: 1, column: 1 })
-                }
-                _ => Ok(program),
-            }
-        })
+        let environment = Environment::new().relaxed();
+        variables.iter().fold(environment, |all, name| all.with(name, Type::Dyn)).compile(source)
+    }
+
+    /// Returns the type that it gives, as far as that is known before.
+    pub fn output(&self) -> &Type {
+        &self.output
+    }
+
+    /// Returns what was compiled.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// Evaluates with the given variables.
@@ -74,37 +164,131 @@ impl Program {
     /// # Errors
     /// [`CelError::Evaluate`] for a missing key, a wrong type, a breached bound.
     pub fn evaluate(&self, bindings: &BTreeMap<String, Value>) -> Result<Value, CelError> {
-        let mut context = cel::Context::with_env(ENV.clone());
-        for (name, value) in bindings {
-            context
-                .add_variable(name.as_str(), value)
-                .map_err(|error| CelError::Evaluate(error.to_string()))?;
-        }
-        match self.0.execute(&context) {
-            Ok(value) => to_json(&value),
-            Err(cel::ExecutionError::NoSuchKey(key)) => {
-                Err(CelError::Evaluate(format!("no such key: {key}")))
-            }
-            Err(error) => Err(CelError::Evaluate(error.to_string())),
-        }
+        let variables: BTreeMap<String, Val<'_>> =
+            bindings.iter().map(|(name, value)| (name.clone(), Val::json(value))).collect();
+        let mut budget = CALL_LIMIT;
+        let value = self.run(&variables, &mut budget)?;
+        let kind = value.type_of();
+        value.to_json().ok_or_else(|| CelError::Evaluate(format!("a {kind} has no JSON form")))
+    }
+
+    /// Evaluates, and takes what it costs from `budget`.
+    ///
+    /// # Errors
+    /// [`Fault`] for a missing key, a wrong type, a spent budget.
+    pub fn run<'a>(&self, variables: &dyn Variables<'a>, budget: &mut u64) -> Result<Val<'a>, Fault> {
+        eval::Evaluation::new(variables, budget).of(&self.expr)
     }
 }
 
-fn to_json(value: &cel::Value) -> Result<Value, CelError> {
-    Ok(match value {
-        cel::Value::Null => Value::Null,
-        cel::Value::Bool(value) => (*value).into(),
-        cel::Value::Int(value) => (*value).into(),
-        cel::Value::UInt(value) => (*value).into(),
-        cel::Value::Float(value) => (*value).into(),
-        cel::Value::String(value) => value.as_str().into(),
-        cel::Value::List(values) => values.iter().map(to_json).collect::<Result<Vec<_>, _>>()?.into(),
-        cel::Value::Map(map) => map
-            .map
+fn environment(bind: bool) -> cel::Env {
+    let mut env = cel::Env::stdlib();
+    // The macros are none of the parser's own, which a test makes sure of.
+    let _ = macros::add_to(&mut env, bind);
+    env
+}
+
+fn parse(source: &str, bind: bool) -> Result<(IdedExpr, SourceInfo), CelError> {
+    static KUBERNETES: LazyLock<cel::Env> = LazyLock::new(|| environment(false));
+    static CHECKS: LazyLock<cel::Env> = LazyLock::new(|| environment(true));
+    let size = source.chars().count();
+    if size > LONGEST {
+        let message = format!("expression code point size exceeds limit: size: {size}, limit {LONGEST}");
+        return Err(faulty(source, &[(1, 0, message)]));
+    }
+    if depth(source) > DEEPEST {
+        return Err(faulty(source, &[(1, 0, format!("expression recursion limit exceeded: {DEEPEST}"))]));
+    }
+    let env = if bind { &CHECKS } else { &KUBERNETES };
+    env.parser().max_recursion_depth(60).parse_with_source_info(source).map_err(|errors| {
+        let faults: Vec<(usize, usize, String)> = errors
+            .errors
             .iter()
-            .map(|(key, value)| Ok((key.to_string(), to_json(value)?)))
-            .collect::<Result<serde_json::Map<_, _>, CelError>>()?
-            .into(),
-        other => return Err(CelError::Evaluate(format!("{other:?} has no JSON form"))),
+            .map(|error| {
+                let (line, column) = error.pos;
+                let place = |value: isize| usize::try_from(value).unwrap_or(1);
+                (place(line).max(1), place(column).max(1), error.msg.clone())
+            })
+            .collect();
+        faulty(source, &faults)
     })
+}
+
+/// Estimates from the source alone how deep its tree will be, since the parser itself would overflow the stack: open
+/// brackets, and operators in a row, of which each is one level.
+fn depth(source: &str) -> usize {
+    let mut levels = vec![0_usize];
+    let mut deepest = 0;
+    let mut quote: Option<char> = None;
+    let mut chars = source.chars().peekable();
+    while let Some(char) = chars.next() {
+        if let Some(open) = quote {
+            match char {
+                '\\' => {
+                    chars.next();
+                }
+                char if char == open => quote = None,
+                _ => {}
+            }
+            continue;
+        }
+        match char {
+            '\'' | '"' => quote = Some(char),
+            '(' | '[' | '{' => levels.push(0),
+            ')' | ']' | '}' => {
+                if levels.len() > 1 {
+                    levels.pop();
+                }
+                if let Some(level) = levels.last_mut() {
+                    *level += 1;
+                }
+            }
+            ',' => {
+                if let Some(level) = levels.last_mut() {
+                    *level = 0;
+                }
+            }
+            '+' | '-' | '*' | '/' | '%' | '<' | '>' | '=' | '!' | '.' | '?' | ':' | '&' | '|' => {
+                if let Some(level) = levels.last_mut() {
+                    *level += 1;
+                }
+            }
+            _ => {}
+        }
+        deepest = deepest.max(levels.len() * 4 + levels.iter().copied().max().unwrap_or(0));
+    }
+    deepest
+}
+
+/// Returns line and column, from 1, of a node.
+fn position(info: &SourceInfo, id: u64) -> (usize, usize) {
+    let offset = info.offset_for(id).map_or(0, |(start, _)| start as usize);
+    let (mut line, mut column) = (1, 1);
+    for char in info.source.chars().take(offset) {
+        if char == '\n' {
+            line += 1;
+            column = 1;
+        } else {
+            column += 1;
+        }
+    }
+    (line, column)
+}
+
+/// Words faults: `ERROR: <input>:1:13: what is wrong`, the line, and a caret under the place.
+fn faulty(source: &str, faults: &[(usize, usize, String)]) -> CelError {
+    let words: Vec<String> = faults
+        .iter()
+        .map(|(line, column, message)| {
+            let text = source.lines().nth(line - 1).unwrap_or_default();
+            let dots = ".".repeat(column.saturating_sub(1));
+            format!("ERROR: <input>:{line}:{column}: {message}\n | {text}\n | {dots}^")
+        })
+        .collect();
+    let (line, column) = faults.first().map_or((1, 1), |(line, column, _)| (*line, *column));
+    CelError::Compile {
+        message: words.join("\n"),
+        line: u32::try_from(line).unwrap_or(1),
+        column: u32::try_from(column.max(1)).unwrap_or(1),
+    }
 }
