@@ -33,7 +33,7 @@ pub const CALL_LIMIT: u64 = 1_000_000;
 const LONGEST: usize = 100_000;
 
 /// How deep an expression may be nested.
-const DEEPEST: usize = 250;
+const DEEPEST: usize = 128;
 
 /// What expressions may use: variables with their types. The functions are always those of the library.
 #[derive(Debug, Clone, Default)]
@@ -196,11 +196,16 @@ fn parse(source: &str, bind: bool) -> Result<(IdedExpr, SourceInfo), CelError> {
         let message = format!("expression code point size exceeds limit: size: {size}, limit {LONGEST}");
         return Err(faulty(source, &[(1, 0, message)]));
     }
-    if depth(source) > DEEPEST {
+    let deep = depth(source);
+    if deep > DEEPEST {
         return Err(faulty(source, &[(1, 0, format!("expression recursion limit exceeded: {DEEPEST}"))]));
     }
-    let env = if bind { &CHECKS } else { &KUBERNETES };
-    env.parser().max_recursion_depth(60).parse_with_source_info(source).map_err(|errors| {
+    let env: &cel::Env = if bind { &CHECKS } else { &KUBERNETES };
+    let parsed = with_room(deep, || env.parser().max_recursion_depth(96).parse_with_source_info(source));
+    let Some(parsed) = parsed else {
+        return Err(faulty(source, &[(1, 0, "the parser failed".to_owned())]));
+    };
+    parsed.map_err(|errors| {
         let faults: Vec<(usize, usize, String)> = errors
             .errors
             .iter()
@@ -214,10 +219,28 @@ fn parse(source: &str, bind: bool) -> Result<(IdedExpr, SourceInfo), CelError> {
     })
 }
 
+/// Runs the parser, on a stack of its own when the expression is nested: it takes many calls for each level.
+fn with_room<T: Send>(deep: usize, parse: impl FnOnce() -> T + Send) -> Option<T> {
+    const SHALLOW: usize = 12;
+    const STACK: usize = 64 << 20;
+    if deep <= SHALLOW {
+        return Some(parse());
+    }
+    std::thread::scope(|scope| {
+        std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, parse).ok()?.join().ok()
+    })
+}
+
 /// Estimates from the source alone how deep its tree will be, since the parser itself would overflow the stack: open
-/// brackets, and operators in a row, of which each is one level.
+/// brackets, operators in a row, and choices within choices. What stands between `&&` and `||` is side by side.
 fn depth(source: &str) -> usize {
-    let mut levels = vec![0_usize];
+    #[derive(Default)]
+    struct Level {
+        chain: usize,
+        choices: usize,
+    }
+    let mut levels = vec![Level::default()];
+    let mut outer = 0;
     let mut deepest = 0;
     let mut quote: Option<char> = None;
     let mut chars = source.chars().peekable();
@@ -232,30 +255,32 @@ fn depth(source: &str) -> usize {
             }
             continue;
         }
+        let nested = levels.len() > 1;
+        let Some(level) = levels.last_mut() else { break };
         match char {
             '\'' | '"' => quote = Some(char),
-            '(' | '[' | '{' => levels.push(0),
-            ')' | ']' | '}' => {
-                if levels.len() > 1 {
-                    levels.pop();
-                }
+            '(' | '[' | '{' => {
+                outer += level.chain + level.choices + 2;
+                levels.push(Level::default());
+            }
+            ')' | ']' | '}' if nested => {
+                levels.pop();
                 if let Some(level) = levels.last_mut() {
-                    *level += 1;
+                    outer -= level.chain + level.choices + 2;
+                    level.chain += 1;
                 }
             }
-            ',' => {
-                if let Some(level) = levels.last_mut() {
-                    *level = 0;
-                }
+            ',' | ':' => level.chain = 0,
+            '&' | '|' => level.chain = 0,
+            '?' if !matches!(chars.peek(), Some('.')) => {
+                level.choices += 1;
+                level.chain = 0;
             }
-            '+' | '-' | '*' | '/' | '%' | '<' | '>' | '=' | '!' | '.' | '?' | ':' | '&' | '|' => {
-                if let Some(level) = levels.last_mut() {
-                    *level += 1;
-                }
-            }
+            '+' | '-' | '*' | '/' | '%' | '<' | '>' | '=' | '!' | '.' => level.chain += 1,
             _ => {}
         }
-        deepest = deepest.max(levels.len() * 4 + levels.iter().copied().max().unwrap_or(0));
+        let here = levels.last().map_or(0, |level| level.chain + level.choices);
+        deepest = deepest.max(outer + here);
     }
     deepest
 }

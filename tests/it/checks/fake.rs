@@ -378,6 +378,7 @@ impl State {
             namespace: text(&asked["namespace"]),
             name: text(&asked["name"]),
             path: text(&path["path"]),
+            ..Attributes::default()
         };
         let decision = self.authorizer.authorize(&attributes);
         review["status"] = json!({"allowed": decision.is_allowed(), "reason": decision.reason()});
