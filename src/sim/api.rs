@@ -36,9 +36,11 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 
 pub use self::answer::{Body, BodyError};
+pub(crate) use self::decode::parse_yaml;
 pub use self::paths::VERSION;
 pub(crate) use self::rest::timestamp;
 pub use self::serve::Identity;
+pub use self::subresources::connect::{Connection, Connector};
 
 use self::definitions::Compiled;
 use self::resources::{Resource, Resources};
@@ -68,6 +70,7 @@ struct Inner {
     address: RwLock<String>,
     compiled: Compiled,
     definitions: Mutex<()>,
+    connector: RwLock<Option<Arc<dyn Connector>>>,
 }
 
 /// What an API server is made of, beside its store.
@@ -97,6 +100,7 @@ impl Api {
             address: RwLock::new("127.0.0.1:6443".to_owned()),
             compiled: Compiled::default(),
             definitions: Mutex::new(()),
+            connector: RwLock::default(),
         }))
     }
 
@@ -167,6 +171,15 @@ impl Api {
     /// Serves other resources from now on.
     fn set_resources(&self, resources: Resources) {
         *self.0.resources.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(resources);
+    }
+
+    /// Lets the nodes answer connections into Pods.
+    pub fn set_connector(&self, connector: Arc<dyn Connector>) {
+        *self.0.connector.write().unwrap_or_else(PoisonError::into_inner) = Some(connector);
+    }
+
+    fn connector(&self) -> Option<Arc<dyn Connector>> {
+        self.0.connector.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the address that clients reach the server by, such as `127.0.0.1:40123`.

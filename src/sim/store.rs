@@ -40,6 +40,11 @@ impl Entry {
         Self { revision, object: Arc::new(object), json: OnceLock::new() }
     }
 
+    /// Wraps an object that is in no store, for what takes entries.
+    pub fn unstored(object: Arc<Value>) -> Arc<Self> {
+        Arc::new(Self { revision: 0, object, json: OnceLock::new() })
+    }
+
     /// Returns the object as JSON, serialised once for all who read it.
     pub fn json(&self) -> &Bytes {
         self.json.get_or_init(|| Bytes::from(to_json(&self.object)))

@@ -12,6 +12,7 @@ use super::fields::Selection;
 use super::request::Query;
 use super::resources::Resource;
 use super::table::Table;
+use super::verbs::ResourceRequest;
 use super::{Api, convert, shape};
 use crate::sim::field::{FieldError, Path};
 use crate::sim::object::Fields as _;
@@ -93,6 +94,20 @@ impl Api {
             entries.truncate(limit);
         }
         Ok(Page { revision, entries, next, remaining })
+    }
+}
+
+impl Api {
+    /// Answers with a list of objects that are not stored.
+    pub(crate) fn respond_list(
+        &self,
+        resource: &Resource,
+        objects: Vec<Arc<Value>>,
+        request: &ResourceRequest<'_>,
+    ) -> Result<http::Response<Body>, Status> {
+        let entries = objects.into_iter().map(Entry::unstored).collect();
+        let page = Page { revision: 0, entries, next: None, remaining: None };
+        page.respond(self, resource, request.accepted, request.query)
     }
 }
 

@@ -123,7 +123,7 @@ impl Api {
         escalation::check(self.authorizer(), &write)
     }
 
-    fn admission_cx(&self) -> AdmissionCx<'_> {
+    pub(super) fn admission_cx(&self) -> AdmissionCx<'_> {
         AdmissionCx {
             store: self.store(),
             authorizer: self.authorizer(),
@@ -132,7 +132,7 @@ impl Api {
         }
     }
 
-    fn admission_request(
+    pub(super) fn admission_request(
         &self,
         call: &Call,
         operation: Operation,
@@ -168,7 +168,28 @@ impl Api {
         }
     }
 
-    fn collect(&self, call: &mut Call, request: &mut AdmissionRequest) {
+    /// Admits an object that is created through a subresource and is not the resource's own kind.
+    pub(super) async fn admit_other(
+        &self,
+        call: &mut Call,
+        (group, version, kind): (&str, &str, &str),
+        object: &mut Value,
+    ) -> Result<(), Status> {
+        let mut request = self.admission_request(call, Operation::Create, Some(object.take()), None);
+        let _ = (group, version);
+        kind.clone_into(&mut request.kind);
+        let cx = self.admission_cx();
+        let mut judged = self.admission().admit(&cx, &mut request).await;
+        if judged.is_ok() {
+            judged = self.admission().validate(&cx, &mut request).await;
+        }
+        self.collect(call, &mut request);
+        judged?;
+        *object = request.object.take().unwrap_or_default();
+        Ok(())
+    }
+
+    pub(super) fn collect(&self, call: &mut Call, request: &mut AdmissionRequest) {
         for warning in request.warnings.drain(..) {
             call.warn(warning);
         }

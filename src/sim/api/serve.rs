@@ -68,6 +68,8 @@ impl Api {
                 headers: &parts.headers,
                 accepted: accepted?,
                 body,
+                method: &parts.method,
+                upgrade: parts.extensions.get::<hyper::upgrade::OnUpgrade>().cloned(),
             };
             let Answered { response, warnings: told } = self.on_resource(resource, &request).await;
             warnings = told;

@@ -120,7 +120,7 @@ fn with_write<T>(call: &Call, now: Timestamp, f: impl FnOnce(&Write<'_>) -> T) -
     f(&Write {
         manager: &call.options.manager,
         api_version: &call.resource.storage_kind.api_version(),
-        subresource: &call.subresource,
+        subresource: call.tracked_as.unwrap_or(&call.subresource),
         time: &timestamp(now),
         reset,
     })

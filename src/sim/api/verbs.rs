@@ -25,6 +25,8 @@ pub(crate) struct ResourceRequest<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) accepted: Accepted,
     pub(crate) body: Bytes,
+    pub(crate) method: &'a http::Method,
+    pub(crate) upgrade: Option<hyper::upgrade::OnUpgrade>,
 }
 
 /// An answer with the warnings that go with it.
@@ -242,7 +244,7 @@ pub(crate) fn not_allowed(resource: &Resource) -> Status {
 }
 
 /// Holds the object of an update to the name on its path.
-fn named(call: &Call, object: &Value) -> Result<(), Status> {
+pub(crate) fn named(call: &Call, object: &Value) -> Result<(), Status> {
     let (name, namespace) = (object["metadata"].text("name"), object["metadata"].text("namespace"));
     if name.is_empty() {
         return Err(Status::bad_request(format!(

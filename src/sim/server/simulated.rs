@@ -115,7 +115,7 @@ impl SimulatedCluster {
         let parts =
             Parts { clock, modes: vec![Mode::Node, Mode::Rbac], admission: Chain::standard(), authenticator };
         let api = Api::new(store, parts);
-        bootstrap::run(&api, &config.nodes)?;
+        bootstrap::run(&api, &config.name, &config.nodes)?;
         api.refresh_definitions()?;
         let mut cluster = Self { config, home, api, address: None, tasks: JoinSet::new() };
         cluster.tasks.spawn(cluster.api.clone().clear_up_definitions());
