@@ -1,5 +1,6 @@
 //! Defaults of the core group.
 
+use base64::Engine;
 use serde_json::{Value, json};
 
 use super::{always, claim_spec, drop_empty, drop_zeros, each, pod, round_amounts};
@@ -11,7 +12,7 @@ pub(super) fn apply(kind: &str, object: &mut Value) {
         "PodTemplate" => pod::template(object, "template"),
         "ReplicationController" => replication_controller(object),
         "Service" => service(object),
-        "Secret" => set_default(object, "type", "Opaque"),
+        "Secret" => secret(object),
         "Namespace" => namespace(object),
         "Node" => node(object),
         "Endpoints" => {
@@ -54,6 +55,21 @@ fn replication_controller(object: &mut Value) {
     if spec.has("template") {
         pod::template(spec, "template");
     }
+}
+
+/// What is written as text becomes data; the text itself is never stored.
+fn secret(object: &mut Value) {
+    if let Some(Value::Object(texts)) = remove(object, "stringData")
+        && !texts.is_empty()
+    {
+        let data = map_at(object, "data");
+        for (key, text) in texts {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(text.as_str().unwrap_or_default());
+            data.insert(key, encoded.into());
+        }
+    }
+    drop_empty(object, &["data"]);
+    set_default(object, "type", "Opaque");
 }
 
 fn service(object: &mut Value) {
@@ -189,6 +205,14 @@ mod tests {
         assert_eq!(plain["spec"]["ports"][0]["targetPort"], "http");
         let sticky = defaulted("Service", json!({"spec": {"sessionAffinity": "ClientIP"}}));
         assert_eq!(sticky["spec"]["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"], 10800);
+    }
+
+    #[test]
+    fn a_secrets_text_becomes_data() {
+        assert_eq!(
+            defaulted("Secret", json!({"data": {"a": "eA==", "b": "eQ=="}, "stringData": {"a": "new"}})),
+            json!({"data": {"a": "bmV3", "b": "eQ=="}, "type": "Opaque"})
+        );
     }
 
     #[test]
