@@ -93,10 +93,9 @@ pub fn prepare_for_update(
                 copy(new, old, field);
             }
         }
-        ""
-            if traits.status => {
-                copy(new, old, "status");
-            }
+        "" if traits.status => {
+            copy(new, old, "status");
+        }
         _ => {}
     }
     match (group, kind, subresource) {
@@ -104,10 +103,9 @@ pub fn prepare_for_update(
         ("", "Namespace", _) => core::namespace_update(subresource, new, old),
         ("", "Service", "") => service::prepare_update(new, old),
         ("", "ServiceAccount", _) => core::service_account(new),
-        ("", "Secret", _)
-            if is_empty(new.at("type")) => {
-                copy(new, old, "type");
-            }
+        ("", "Secret", _) if is_empty(new.at("type")) => {
+            copy(new, old, "type");
+        }
         ("", "PersistentVolume", "status") => core::phase_time(new, old, facts.timestamp()),
         ("", "PersistentVolumeClaim", "") => core::data_sources(new),
         ("apps", "Deployment", "status") => {

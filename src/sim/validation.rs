@@ -25,6 +25,7 @@ pub(crate) mod service;
 use self::cursor::At;
 use self::metadata::MetaRules;
 use super::field::ErrorList;
+use super::object::Fields;
 
 /// Validates a new object of a built-in kind; the list is empty when all is well.
 pub fn create(group: &str, version: &str, kind: &str, object: &Value) -> ErrorList {
@@ -36,12 +37,18 @@ pub fn create(group: &str, version: &str, kind: &str, object: &Value) -> ErrorLi
     if errors.is_empty() { metadata::validate_generic(object, rules.namespaced) } else { errors }
 }
 
-/// Validates what is asked and not stored.
+/// Validates what is asked and not stored, and of custom resources the metadata.
 fn passing(group: &str, kind: &str, object: &Value) -> ErrorList {
     match (group, kind) {
         ("", "Binding") => pod::binding(object),
         ("authentication.k8s.io", "TokenRequest") => core::token_request(object),
-        _ => ErrorList::new(),
+        ("authentication.k8s.io" | "authorization.k8s.io", _)
+        | ("autoscaling", "Scale")
+        | ("policy", "Eviction") => ErrorList::new(),
+        _ => {
+            let namespaced = object.at("metadata").has("namespace");
+            metadata::validate(object, MetaRules { namespaced, name: names::subdomain_name, core: false })
+        }
     }
 }
 

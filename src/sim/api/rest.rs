@@ -68,6 +68,7 @@ impl Api {
             generate_name(&mut object);
             object["metadata"].text("name").clone_into(&mut request.name);
         }
+        steps::allocate(call, self.store(), &mut object, None)?;
         steps::prepare_for_create(call, &mut object, self.clock().now());
         let errors = steps::validate_create(call, &object);
         if !errors.is_empty() {

@@ -9,7 +9,10 @@ use super::rest::timestamp;
 use crate::sim::crd::Part;
 use crate::sim::field::ErrorList;
 use crate::sim::managed_fields::{self, Types, Write};
+use crate::sim::object::Fields as _;
+use crate::sim::resource::GroupResource;
 use crate::sim::status::Status;
+use crate::sim::store::Store;
 use crate::sim::{defaults, schema, strategy, validation};
 
 pub(super) fn default(call: &Call, object: &mut Value) {
@@ -18,6 +21,30 @@ pub(super) fn default(call: &Call, object: &mut Value) {
         Some(custom) => custom.apply_defaults(object),
         None => defaults::apply(&kind.group, &kind.version, &kind.kind, object),
     }
+}
+
+/// Gives a Service its addresses and ports. Upstream allocates before it validates, and takes back what it refuses; here
+/// nothing is held until the object is stored.
+pub(super) fn allocate(
+    call: &Call,
+    store: &Store,
+    new: &mut Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    const SERVICES: GroupResource = GroupResource::of("", "services");
+    const RANGES: GroupResource = GroupResource::of("networking.k8s.io", "servicecidrs");
+    if call.resource.storage != SERVICES || !call.subresource.is_empty() {
+        return Ok(());
+    }
+    let ranges = store.list(&RANGES, None);
+    let ranges: Vec<String> =
+        ranges.iter().flat_map(|range| range.object["spec"].texts("cidrs")).map(str::to_owned).collect();
+    let others = store.list(&SERVICES, None);
+    let others = others
+        .iter()
+        .filter(|entry| old.is_none_or(|old| old["metadata"].text("uid") != entry.uid()))
+        .map(|entry| &*entry.object);
+    strategy::service::allocate(new, old, strategy::service::Taken::by(others, &ranges))
 }
 
 pub(super) fn prepare_for_create(call: &Call, object: &mut Value, now: Timestamp) {

@@ -13,6 +13,7 @@ use crate::sim::status::Status;
 use crate::sim::validation::names::parse_ip;
 use crate::sim::validation::service::{cluster_ips, is_external, is_headless, needs_health_check};
 
+const DEFAULT_RANGE: &str = "10.96.0.0/16";
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
 /// The first ports and addresses are left to those who ask for certain ones.
 const RESERVED_PORTS: u16 = 86;
@@ -26,8 +27,12 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Collects what Services hold, out of the ranges from which addresses are given.
-    pub fn by<'a>(services: impl Iterator<Item = &'a Value>, ranges: Vec<IpNet>) -> Self {
+    /// Collects what Services hold, out of the ranges from which addresses are given: kubeadm's where there are none.
+    pub fn by<'a>(services: impl Iterator<Item = &'a Value>, ranges: &[String]) -> Self {
+        let mut ranges: Vec<IpNet> = ranges.iter().filter_map(|range| range.parse().ok()).collect();
+        if ranges.is_empty() {
+            ranges.extend(DEFAULT_RANGE.parse::<IpNet>());
+        }
         let mut taken = Self { ranges, ips: BTreeSet::new(), ports: BTreeSet::new() };
         for service in services {
             let spec = service.at("spec");
@@ -192,8 +197,7 @@ fn keep_allocated(new: &mut Value, old: &Value) {
 
 pub(super) fn prepare_create(object: &mut Value) {
     normalize(object, None);
-    if object.at("spec").text("type") != "ExternalName" {
-    }
+    if object.at("spec").text("type") != "ExternalName" {}
 }
 
 /// Takes away fields that belonged to the type that the Service had, unless they were set anew.
