@@ -77,7 +77,7 @@ fn check_binding(authorizer: &Authorizer, write: &Write<'_>) -> Result<(), Statu
         ResolutionError::NotFound { cluster, name } => {
             Status::not_found(if *cluster { &CLUSTER_ROLES } else { &ROLES }, name)
         }
-        ResolutionError::UnsupportedKind(_) => Status::internal(error),
+        ResolutionError::UnsupportedKind(_) => Status::new(500, "", error.to_string()),
     })?;
     confirm(authorizer, write, &rules)
 }
