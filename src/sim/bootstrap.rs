@@ -75,7 +75,7 @@ pub fn run(api: &Api, cluster: &str, nodes: &[String]) -> Result<(), StoreError>
     bootstrap.roles()?;
     if is_fresh {
         for (index, name) in nodes.iter().enumerate() {
-            bootstrap.node(name, index)?;
+            bootstrap.node(name, index, nodes.len() > 1)?;
         }
         bootstrap.static_pods(control_plane)?;
     }
@@ -109,11 +109,15 @@ impl Bootstrap<'_> {
         ])
     }
 
-    fn node(&self, name: &str, index: usize) -> Result<(), StoreError> {
+    fn node(&self, name: &str, index: usize, has_workers: bool) -> Result<(), StoreError> {
         for mut node in documents(NODE, &self.values(name, index)) {
             if index == 0 {
                 let labels = &mut node["metadata"]["labels"];
                 labels["node-role.kubernetes.io/control-plane"] = "".into();
+                if has_workers {
+                    node["spec"]["taints"] =
+                        json!([{ "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule" }]);
+                }
             }
             self.add(node)?;
         }

@@ -1,6 +1,7 @@
 //! The background process that hosts simulated clusters: one state folder, one process, one loopback TLS listener each.
 //! Who starts the process is up to the caller; [`arguments`] says with what.
 
+mod authority;
 mod control;
 mod host;
 mod kubeconfig;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
+use super::authority::Keys;
 use super::{ServerError, kubeconfig, listener};
 use crate::clock::Clock;
 use crate::persist::{self, Stored};
@@ -18,6 +19,8 @@ use crate::sim::authn::Authenticator;
 use crate::sim::authz::Mode;
 use crate::sim::bootstrap;
 use crate::sim::client::Client;
+use crate::sim::control_plane::ControlPlane;
+use crate::sim::controllers::{Authority, Settings};
 use crate::sim::pki::Pki;
 use crate::sim::store::Store;
 
@@ -80,6 +83,7 @@ pub struct SimulatedCluster {
     api: Api,
     address: Option<SocketAddr>,
     tasks: JoinSet<()>,
+    control_plane: Option<ControlPlane>,
 }
 
 impl SimulatedCluster {
@@ -117,7 +121,11 @@ impl SimulatedCluster {
         let api = Api::new(store, parts);
         bootstrap::run(&api, &config.name, &config.nodes)?;
         api.refresh_definitions()?;
-        let mut cluster = Self { config, home, api, address: None, tasks: JoinSet::new() };
+        let mut cluster =
+            Self { config, home, api, address: None, tasks: JoinSet::new(), control_plane: None };
+        let authority: Arc<dyn Authority> = Arc::new(Keys(cluster.api.clone()));
+        let client = cluster.client(UserInfo::named("system:kube-controller-manager", &["system:masters"]));
+        cluster.control_plane = Some(ControlPlane::start(&client, &authority, Settings::default()));
         cluster.tasks.spawn(cluster.api.clone().clear_up_definitions());
         cluster.start_maintenance();
         Ok(cluster)
@@ -229,6 +237,9 @@ impl SimulatedCluster {
     /// # Errors
     /// [`ServerError::Store`] when the last writes could not be brought to disk.
     pub async fn stop(mut self) -> Result<(), ServerError> {
+        if let Some(control_plane) = self.control_plane.take() {
+            control_plane.stop().await;
+        }
         self.tasks.shutdown().await;
         let store = self.api.store().clone();
         match tokio::task::spawn_blocking(move || store.maintain()).await {
