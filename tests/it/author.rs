@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cks_lab::author::{TestEvent, TestPlan, TestReport, test};
+use cks_lab::author::{Cell, Column, TestEvent, TestPlan, TestReport, test};
 use cks_lab::clock::SystemClock;
 use cks_lab::cluster::{
     Availability, Capabilities, Capability, Cluster, ClusterError, ClusterRecord, ClusterSpec, ExecOutput,
@@ -174,6 +174,87 @@ fn problems(report: &TestReport) -> Vec<String> {
     proofs
         .flat_map(|proof| proof.problems.iter().map(|problem| format!("{}: {problem}", proof.column.title())))
         .collect()
+}
+
+#[tokio::test]
+async fn the_skeleton_proves_itself() {
+    let report = prove(|text| text).await;
+    assert_eq!(problems(&report), [] as [&str; 0]);
+    assert!(report.passed);
+    let trial = &report.trials[0];
+    let of = |column| trial.cell(column);
+    assert_eq!(of(Column::Untouched), Cell::Shown { shown: 1, of: 1 });
+    assert_eq!(of(Column::Attack), Cell::Shown { shown: 2, of: 2 });
+    assert_eq!(of(Column::Solution), Cell::Shown { shown: 1, of: 1 });
+    assert_eq!(of(Column::Right), Cell::Shown { shown: 1, of: 1 });
+    assert_eq!(of(Column::Wrong), Cell::Shown { shown: 3, of: 3 });
+    assert_eq!(of(Column::Repeat), Cell::Shown { shown: 2, of: 2 });
+    assert_eq!(of(Column::ApiDown), Cell::Shown { shown: 1, of: 1 });
+}
+
+/// Each defect shows in its own column and in no other.
+#[tokio::test]
+async fn defects_of_proofs_are_seen() {
+    let outside = tempfile::tempdir().unwrap();
+    let stray = outside.path().join("stray");
+    let report = prove_watching(&[outside.path().to_path_buf()], |text| {
+        text.replace("get secret database\n", "get secret databank\n")
+            // The solution does not solve.
+            .replace("value\":[\"configmaps\"]", "value\":[\"configmaps\",\"secrets\"]")
+            // The alternative's steps fail.
+            .replace("delete rolebinding {{ worker }}\n  wrong:", "delete rolebindinx {{ worker }}\n  wrong:")
+            // A wrong fix earns less than it says, and writes where it must not.
+            .replacen(
+                "      run: |\n        kubectl -n {{ app }} patch role",
+                &format!(
+                    "      run: |\n        touch {}\n        kubectl -n {{{{ app }}}} patch role",
+                    stray.display()
+                ),
+                1,
+            )
+            .replacen("      earns: []", "      earns: [no-secrets]", 1)
+            // Another breaks more.
+            .replace("      breaks: [still-works]\n", "")
+    })
+    .await;
+    let found = problems(&report);
+    let expected = [
+        "attack: exit status 1, expected 0: ",
+        "attack: stderr does not contain `forbidden`: ",
+        "solution: `no-secrets` is not earned: ",
+        "alternatives: the steps ended with status 1: ",
+        "wrong fixes: `no-secrets` is not earned: ",
+        "wrong fixes: the gate `still-works` is broken and must not be: ",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\nexpected {expected}");
+    }
+    assert_eq!(report.strays, [stray]);
+    assert!(!report.passed);
+}
+
+/// What is wrong before anything is done.
+#[tokio::test]
+async fn defects_of_checks_are_seen() {
+    let report = prove(|text| {
+        let text = text
+            .replace("resource: secrets, namespace", "resource: services, namespace")
+            .replace("resource: configmaps, namespace", "resource: pods, namespace");
+        // One wrong fix is enough here.
+        let (before, after) = text.split_once("  wrong:").unwrap();
+        let last = after.rfind("    - describe:").unwrap();
+        format!("{before}  wrong:\n{}", &after[last..])
+    })
+    .await;
+    let found = problems(&report);
+    assert!(
+        found.contains(&"untouched: `no-secrets` passes although nothing was done".to_owned()),
+        "{found:#?}"
+    );
+    let gate = "untouched: the gate `still-works` is broken although nothing was done: ";
+    assert!(found.iter().any(|problem| problem.starts_with(gate)), "{found:#?}");
+    assert!(!report.passed);
 }
 
 #[tokio::test]
