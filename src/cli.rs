@@ -1,6 +1,7 @@
 //! The command line: arguments, one line of dispatch a command, and the one place where errors are shown.
 //! Commands lie in `cli/<command>.rs`; they ask the lab and hand what it returns to the terminal.
 
+mod author;
 mod check;
 mod clean;
 mod completions;
@@ -126,6 +127,9 @@ enum Command {
     Report(report::ReportArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
+    /// Write, lint and prove scenarios
+    #[command(subcommand)]
+    Author(author::AuthorCommand),
     /// Serve simulated clusters; started by other commands
     #[command(hide = true)]
     SimServer(sim_server::SimServerArgs),
@@ -266,6 +270,7 @@ async fn dispatch(cx: &Cx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Curriculum(args)) => curriculum::run(cx, &args),
         Some(Command::Report(args)) => report::run(cx, &args),
         Some(Command::Completions(args)) => completions::run(cx, &args),
+        Some(Command::Author(command)) => author::run(cx, &command).await,
         Some(Command::SimServer(args)) => sim_server::run(cx, &args).await,
         Some(Command::Prompt(args)) => prompt::run(cx, &args),
     }

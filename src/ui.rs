@@ -68,6 +68,11 @@ impl Ui {
         self.settings.colour && io::stdout().is_terminal()
     }
 
+    /// Tells whether there is a line of progress that is written over.
+    pub fn moves(&self) -> bool {
+        self.line.moves()
+    }
+
     /// Tells whether somebody can be asked.
     pub fn interactive(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::scenario::{ScenarioId, Variant};
 
 /// What a proof is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Column {
     /// Nothing was done: nothing is earned, and no check passes but gates.
@@ -53,7 +54,7 @@ impl Column {
 }
 
 /// One thing that was to be shown.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Proof {
     /// What it is about.
@@ -65,12 +66,14 @@ pub struct Proof {
 }
 
 /// The proofs of one variant of a scenario.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Trial {
     /// The scenario.
+    #[schemars(with = "String")]
     pub scenario: ScenarioId,
     /// The variant.
+    #[schemars(with = "u32")]
     pub variant: Variant,
     /// Why nothing was tried: the scenario has faults, or the provider lacks what it needs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,7 +114,7 @@ impl Trial {
 }
 
 /// What proving scenarios came to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TestReport {
     /// The provider.
@@ -121,6 +124,7 @@ pub struct TestReport {
     /// One entry for each scenario and variant.
     pub trials: Vec<Trial>,
     /// Files outside the scratch folder that changed meanwhile.
+    #[schemars(with = "Vec<String>")]
     pub strays: Vec<PathBuf>,
     /// How long it took, in seconds.
     pub seconds: f64,

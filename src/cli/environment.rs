@@ -25,6 +25,8 @@ pub struct Environment {
     pub zdotdir: Option<PathBuf>,
     /// This program.
     pub program: PathBuf,
+    /// Where programs are looked for.
+    pub path: OsString,
     /// Whether colour is wanted.
     pub colour: bool,
     /// Whether the terminal cannot move its cursor.
@@ -71,6 +73,7 @@ impl Environment {
             kubeconfig: first.unwrap_or_else(|| home.join(".kube/config")),
             home,
             shell: var("SHELL").map_or_else(|| PathBuf::from("/bin/sh"), PathBuf::from),
+            path: var("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()),
             zdotdir: var("ZDOTDIR").map(PathBuf::from),
             program: program(),
             colour: var("NO_COLOR").is_none() && term.as_ref().is_none_or(|term| term != "dumb"),

@@ -153,6 +153,9 @@ fn judge(error: &LabError) -> (Exit, Vec<String>) {
                 "`cks-lab reset --session {session}` makes a new one; `cks-lab stop` ends the session"
             )],
         ),
+        LabError::SolutionFailed { .. } => {
+            one(Exit::Failed, "it may have been changed already; `cks-lab reset` starts over")
+        }
         LabError::NoRandomness => one(Exit::Internal, "name a variant: `--variant 1`"),
         LabError::Interrupted => (Exit::Interrupted, Vec::new()),
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::command;
 use super::exit::Exit;
+use crate::author::TestReport;
 use crate::config::Config;
 use crate::lab::view;
 use crate::report::{Report, Submitted, TaskReport};
@@ -47,6 +48,9 @@ fn shapes() -> Vec<(&'static str, &'static str, String)> {
         "doctor", "cks-lab doctor", view::DoctorView;
         "curriculum", "cks-lab curriculum", view::CurriculumView;
         "report", "cks-lab report", Report;
+        "author-new", "cks-lab author new", super::author::Made;
+        "author-lint", "cks-lab author lint", super::author::Linted;
+        "author-test", "cks-lab author test", TestReport;
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct SolutionArgs {
 pub(super) async fn run(cx: &Cx, args: &SolutionArgs) -> Result<Exit, CliError> {
     let lab = cx.lab();
     let view = match args.apply {
-        true => lab.apply_solution(args.session.get()).await?,
+        true => lab.apply_solution(args.session.get(), &cx.environment.path).await?,
         false => lab.solution(args.session.get())?,
     };
     cx.show(&view, || text(cx, &view))?;

@@ -107,6 +107,12 @@ pub enum LabError {
         /// The session.
         session: SessionId,
     },
+    /// The solution did not run through.
+    #[error("the solution ended with status {status}")]
+    SolutionFailed {
+        /// The exit status.
+        status: i32,
+    },
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     NoRandomness,

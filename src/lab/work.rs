@@ -2,16 +2,24 @@
 //! shell's variables, see what is running.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::Lab;
 use super::error::LabError;
 use super::event::Event;
 use super::start::digest;
 use super::view::{EnvView, HintView, SessionView, SolutionView, StatusView, TaskView, Unreadable};
+use crate::author::steps::Steps;
+use crate::persist::{self, PersistError};
 use crate::report::TaskReport;
 use crate::scenario::{Scenario, Variant};
+use crate::session::store::Locked;
 use crate::session::{Session, TaskState};
+
+/// How long the solution may take to run.
+const STEPS_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Lab {
     /// Returns the text of the task.
@@ -86,15 +94,20 @@ impl Lab {
         })
     }
 
-    /// Runs the solution against the session's cluster.
+    /// Runs the solution against the session's cluster; programs are looked up in `path`.
     ///
     /// # Errors
-    /// Any [`LabError`] of store and catalog; [`LabError::Steps`] when the solution does not run through.
-    pub async fn apply_solution(&self, session: Option<&str>) -> Result<SolutionView, LabError> {
+    /// Any [`LabError`] of store and catalog; [`LabError::SolutionFailed`] when it does not run through.
+    pub async fn apply_solution(
+        &self,
+        session: Option<&str>,
+        path: &OsStr,
+    ) -> Result<SolutionView, LabError> {
         let locked = self.open(session, "solution")?;
         locked.session.running()?;
         let scenario = self.scenario_of(&locked.session, 0)?;
         self.tell(Event::Stage { text: "running the solution".to_owned() });
+        self.interruptible(self.run_solution(&locked, &scenario, path)).await?;
         Ok(SolutionView {
             session: locked.session.id.clone(),
             scenario: scenario.id.to_string(),
@@ -102,6 +115,26 @@ impl Lab {
             run: scenario.solution.run,
             applied: true,
         })
+    }
+
+    async fn run_solution(&self, locked: &Locked, scenario: &Scenario, path: &OsStr) -> Result<(), LabError> {
+        let task = locked.session.task(0)?;
+        // The server may have died since; attaching brings it back.
+        let cluster = self.attach(&locked.session, task).await?;
+        let scratch = locked.dir().join("scratch");
+        persist::remove(&scratch)?;
+        persist::create_dir(&scratch)?;
+        let steps = Steps::prepare(&scratch, scenario, cluster.kubeconfig(), &task.dir, path, STEPS_TIMEOUT)
+            .map_err(|source| PersistError::Io { path: scratch.clone(), action: "written", source })?;
+        let output = steps.run(&scenario.solution.run).await?;
+        persist::remove(&scratch)?;
+        for line in output.stdout_text().lines().chain(output.stderr_text().lines()) {
+            self.tell(Event::Output { text: line.to_owned() });
+        }
+        match output.status {
+            0 => Ok(()),
+            status => Err(LabError::SolutionFailed { status }),
+        }
     }
 
     /// Returns what a shell needs to work on the task.
