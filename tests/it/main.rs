@@ -6,5 +6,6 @@ mod author;
 mod checks;
 mod golden;
 mod kind;
+mod policy;
 mod scenarios;
 mod seed;
