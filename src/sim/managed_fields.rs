@@ -21,6 +21,20 @@ const MOST_UPDATE_MANAGERS: usize = 10;
 const ANCIENT: &str = "ancient-changes";
 /// Whoever the fields of an object are put down to that nobody tracked before its first apply.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+/// The metadata that nobody owns.
+const NOBODYS_METADATA: [&str; 11] = [
+    "name",
+    "namespace",
+    "creationTimestamp",
+    "selfLink",
+    "uid",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "generateName",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+];
 
 /// A write, as far as field management is concerned.
 #[derive(Debug, Clone, Copy)]
@@ -180,7 +194,14 @@ pub fn apply(
     managers.retain(|manager| !manager.is(write, true));
     if let Some(last) = last {
         let owned = managers.iter().fold(applied.clone(), |all, manager| all.union(&manager.set));
+        let kept = merged.at("metadata").clone();
         remove(node, &mut merged, &last.with_named().difference(&owned.with_named()));
+        // Metadata as a whole goes when nobody applies any of it; what nobody owns stays.
+        for name in NOBODYS_METADATA {
+            if kept.has(name) {
+                object::copy(object::field_at(&mut merged, "metadata"), &kept, name);
+            }
+        }
     }
     let empty = zero(types);
     let changes = compare(node, &strip(live.unwrap_or(&empty)), &strip(&merged));
@@ -306,19 +327,7 @@ fn strip(object: &Value) -> Value {
         object::remove(&mut object, name);
     }
     if let Some(metadata) = object.get_mut("metadata") {
-        for name in [
-            "name",
-            "namespace",
-            "creationTimestamp",
-            "selfLink",
-            "uid",
-            "generation",
-            "managedFields",
-            "resourceVersion",
-            "generateName",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-        ] {
+        for name in NOBODYS_METADATA {
             object::remove(metadata, name);
         }
     }

@@ -136,6 +136,21 @@ fn applying_twice_changes_nothing() {
 }
 
 #[test]
+fn the_identity_stays_when_the_last_applied_metadata_goes() {
+    let mut config = cm(json!({ "a": "1" }));
+    config["metadata"]["annotations"] = json!({ "x": "y" });
+    let mut live = apply(config_map(), None, &config, &write("alice", "t1"), false).expect("applies");
+    live["metadata"]["uid"] = "u".into();
+    live["metadata"]["resourceVersion"] = "7".into();
+    let applied = apply(config_map(), Some(&live), &cm(json!({ "a": "1" })), &write("alice", "t2"), false)
+        .expect("applies");
+    let metadata = &applied["metadata"];
+    assert!(metadata.get("annotations").is_none());
+    assert_eq!((&metadata["name"], &metadata["uid"]), (&live["metadata"]["name"], &json!("u")));
+    assert_eq!(metadata["resourceVersion"], "7");
+}
+
+#[test]
 fn items_of_a_list_belong_to_whoever_names_them() {
     let with = |containers: Value| {
         json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d" },
