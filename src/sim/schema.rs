@@ -42,6 +42,10 @@ pub struct Field {
     pub apply: Apply,
     /// How a strategic merge patch treats it.
     pub patch: Patch,
+    /// The values, where they are enumerated.
+    pub values: Vec<&'static str>,
+    /// Whether upstream says of each value what it means.
+    pub values_documented: bool,
     go: Option<&'static str>,
 }
 
@@ -139,6 +143,14 @@ pub fn of(group: &str, version: &str, kind: &str) -> Option<&'static Schema> {
 /// Finds a type by its short name, such as `core.v1.PodSpec`.
 pub fn named(name: &str) -> Option<&'static Schema> {
     TABLE.by_name.get(name).map(|id| id.get())
+}
+
+/// Finds a type by its name in the API document, such as `io.k8s.api.core.v1.PodSpec`.
+pub fn by_openapi_name(name: &str) -> Option<&'static Schema> {
+    if let Some(rest) = name.strip_prefix("io.k8s.api.") {
+        return named(rest);
+    }
+    API_PREFIXES.iter().find_map(|(short, long)| named(&format!("{short}{}", name.strip_prefix(long)?)))
 }
 
 /// Returns every type.
@@ -272,6 +284,8 @@ fn parse(text: &'static str) -> Table {
         let apply = apply_of(next());
         let patch = patch_of(next());
         let go = Some(next()).filter(|go| !go.is_empty());
+        let values = next();
+        let plain = values.trim_start_matches('!');
         let field = Field {
             name,
             kind,
@@ -281,6 +295,8 @@ fn parse(text: &'static str) -> Table {
             numbers,
             apply,
             patch,
+            values: if plain.is_empty() { Vec::new() } else { plain.split('|').collect() },
+            values_documented: plain == values,
             go,
         };
         if let Some(schema) = schemas.last_mut() {

@@ -2,7 +2,10 @@
 //! the k8s-openapi crate and, for custom resources, of their definitions. Made when first asked for, since a cluster
 //! must be up long before anybody explains a field.
 
+mod extensions;
+mod gnostic;
 mod kinds;
+pub mod v2;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -77,6 +80,10 @@ fn render(group: &str, version: &str, served: &[Arc<Resource>]) -> Bytes {
         }
         add_paths(resource, name.as_deref(), &mut paths);
     }
+    schemas.entry("io.k8s.apimachinery.pkg.apis.meta.v1.Patch").or_insert_with(|| {
+        let what = "Patch is provided to give a concrete name and type to the Kubernetes PATCH request body.";
+        json!({ "type": "object", "description": what })
+    });
     let document = json!({
         "openapi": "3.0.0",
         "info": { "title": "Kubernetes", "version": "v1.34.9" },
@@ -156,14 +163,31 @@ fn operation(
     let content = schema.map_or_else(|| json!({}), |name| {
         json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{name}") } } })
     });
-    json!({
+    let mut operation = json!({
         "tags": [tag(resource)],
         "operationId": format!("{verb}{}{}", tag(resource), kind.kind),
         "parameters": parameters,
         "responses": { "200": { "description": "OK", "content": content } },
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": gvk(kind),
-    })
+    });
+    if verb == "patch" {
+        let patch = json!({ "schema": { "$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.Patch" } });
+        let content: Map<String, Value> =
+            patch_types(resource).into_iter().map(|kind| (kind.to_owned(), patch.clone())).collect();
+        operation["requestBody"] = json!({ "content": content, "required": true });
+    }
+    operation
+}
+
+/// Returns the media types of the patches that a resource takes.
+fn patch_types(resource: &Resource) -> Vec<&'static str> {
+    let mut types =
+        vec!["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
+    if resource.definition.is_none() {
+        types.push("application/strategic-merge-patch+json");
+    }
+    types
 }
 
 fn tag(resource: &Resource) -> String {
@@ -189,10 +213,15 @@ fn custom_schema(resource: &Resource, schemas: &mut Map<String, Value>) -> Optio
         "metadata".into(),
         json!({ "allOf": [{ "$ref": format!("#/components/schemas/{meta}") }], "description": kinds::METADATA }),
     );
-    let reversed: Vec<&str> = resource.group.split('.').rev().collect();
-    let name = format!("{}.{}.{}", reversed.join("."), resource.version, resource.kind);
+    let name = custom_name(resource);
     schemas.insert(name.clone(), schema);
     Some(name)
+}
+
+/// Names the schema of a custom resource.
+fn custom_name(resource: &Resource) -> String {
+    let reversed: Vec<&str> = resource.group.split('.').rev().collect();
+    format!("{}.{}.{}", reversed.join("."), resource.version, resource.kind)
 }
 
 #[cfg(test)]

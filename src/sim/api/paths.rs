@@ -90,6 +90,11 @@ pub(crate) fn respond(
                 Ok(answer::not_found())
             }
         }
+        ["openapi", "v2"] => {
+            let protobuf = openapi::v2::wants_protobuf(accept);
+            let media_type = if protobuf { openapi::v2::PROTOBUF } else { "application/json" };
+            Ok(answer::bytes(200, media_type, openapi::v2::document(&resources, protobuf)))
+        }
         ["openapi", "v3"] => Ok(answer::object(200, &openapi::index(&resources), plain)),
         ["openapi", "v3", "api", version] => document(openapi::document(&resources, "", version)),
         ["openapi", "v3", "apis", group, version] => document(openapi::document(&resources, group, version)),

@@ -63,7 +63,7 @@ def package_of(prefix):
 packages = {}
 def package(path):
     if path in packages: return packages[path]
-    structs, aliases = {}, {}
+    structs, aliases, enums = {}, {}, {}
     top = os.path.join(GO, path)
     for name in sorted(os.listdir(top)) if os.path.isdir(top) else []:
         if not name.endswith('.go') or name.endswith('_test.go') or name.startswith(('zz_', 'generated')) or 'swagger_doc' in name: continue
@@ -83,12 +83,26 @@ def package(path):
             structs[m[1]] = rows
         for m in re.finditer(r'^type (\w+) ((?:map\[|\[\]|string|int32|int64|bool|\w+\.)\S*)', text, re.M):
             aliases[m[1]] = m[2]
-    packages[path] = (structs, aliases)
+        for m in re.finditer(r'^// \+enum\n(?://.*\n)*type (\w+) ', text, re.M):
+            enums[m[1]] = ([], True)
+        for m in re.finditer(r'^(?:const )?\s*(\w+)\s+(\w+)\s*=\s*"([^"]*)"', text, re.M):
+            if m[2] in enums: enums[m[2]][0].append(m[3])
+        for name in list(enums):
+            if re.search(r'//[^\n]*\n\s*(?:const )?\w+\s+' + name + r'\s*=', text): enums[name] = (enums[name][0], False)
+    packages[path] = (structs, aliases, enums)
     return packages[path]
+
+def enum_of(go, prefix):
+    """The values of an enumerated type, with a ! before them where none of them is documented."""
+    bare = re.sub(r'^(\[\]|\*|map\[.*\])*', '', go)
+    where, _, name = bare.rpartition('.')
+    path = {'': package_of(prefix), 'metav1': 'k8s.io/apimachinery/pkg/apis/meta/v1', 'v1': 'k8s.io/api/core/v1', 'corev1': 'k8s.io/api/core/v1', 'core': 'k8s.io/api/core/v1'}.get(where)
+    values, plain = package(path)[2].get(name, ([], False)) if path else ([], False)
+    return ('!' if plain and values else '') + '|'.join(sorted(set(values)))
 
 def go_fields(name):
     prefix, kind = name.rsplit('.', 1)
-    structs, _ = package(package_of(prefix))
+    structs = package(package_of(prefix))[0]
     if kind not in structs: return None
     out = {}
     def add(struct, path, where):
@@ -187,7 +201,7 @@ def go_text(go, prefix):
 def go_kind(go, prefix):
     """What a Go type is underneath: a named map or list is a map or list."""
     bare = go.lstrip('*')
-    _, aliases = package(package_of(prefix))
+    aliases = package(package_of(prefix))[1]
     seen = 0
     while bare in aliases and seen < 5: bare, seen = aliases[bare], seen + 1
     return bare
@@ -217,11 +231,11 @@ while at < len(needed):
     rows = []
     for f in sorted(props):
         if gvks and f in ('apiVersion', 'kind'):
-            rows.append([f, 'string', 'o', '', '', '', '']); continue
+            rows.append([f, 'string', 'o', '', '', '', '', '']); continue
         p = props[f]
         t = type_of(p, name)
         flags = 'r' if f in required else ''
-        gotype = ''
+        gotype = enum = ''
         g = (go or {}).get(f)
         number = pb.get(re.sub(r'[-$_]', '', f).lower())
         structural = '.' in t and not t.startswith(('[', '{'))
@@ -231,6 +245,7 @@ while at < len(needed):
             if g['go'].startswith('*') or (name, f) in OMIT_ZERO: flags += 'p'
             text = go_text(g['go'], prefix)
             if text != derived_go(t): gotype = text
+            enum = enum_of(g['go'], prefix)
             if g['path'] and number and g['path'] != number: print(f'{name}.{f}: {g["path"]} or {number}', file=sys.stderr)
             number = g['path'] or number
         else:
@@ -249,13 +264,13 @@ while at < len(needed):
         if s:
             smp = s + (':' + p['x-kubernetes-patch-merge-key'] if 'x-kubernetes-patch-merge-key' in p else '')
         if number is None: print(f'no protobuf number: {name}.{f}', file=sys.stderr)
-        rows.append([f, t, flags, '.'.join(map(str, number or [])), ssa, smp, gotype])
+        rows.append([f, t, flags, '.'.join(map(str, number or [])), ssa, smp, gotype, enum])
     atomic = 'atomic' if d.get('x-kubernetes-map-type') == 'atomic' else ''
     blocks.append((short(name), atomic, ' '.join(gvks), rows))
 
 print('# The fields of the built-in types of Kubernetes v1.34; generate.py beside this file writes it.')
 print('# type\tatomic?\tgroup/version/kind ...')
-print('# \tfield\ttype\tr(equired) o(mitempty) p(ointer)\tprotobuf numbers\tserver-side apply\tstrategic merge\tGo type, where it does not follow')
+print('# \tfield\ttype\tr(equired) o(mitempty) p(ointer)\tprotobuf numbers\tserver-side apply\tstrategic merge\tGo type, where it does not follow\tvalues of an enumeration, ! where none is documented')
 for name, atomic, gvks, rows in sorted(blocks):
     print('\t'.join([name, atomic, gvks]).rstrip('\t'))
     for r in rows: print(('\t' + '\t'.join(r)).rstrip('\t'))

@@ -29,6 +29,11 @@ fn the_table_says_what_types_are() {
     assert_eq!(ports.patch.key, Some("containerPort"));
     let volume = named("core.v1.Volume").expect("Volume");
     assert_eq!(volume.field("emptyDir").expect("emptyDir").numbers, [2, 2]);
+    let policy = spec.field("restartPolicy").expect("restartPolicy");
+    assert_eq!(policy.values, ["Always", "Never", "OnFailure"]);
+    for schema in all() {
+        assert!(std::ptr::eq(by_openapi_name(&schema.openapi_name()).expect("by name"), schema));
+    }
     assert!(named("meta.v1.LabelSelector").expect("LabelSelector").atomic);
     let definition = of("apiextensions.k8s.io", "v1", "CustomResourceDefinition").expect("CRD");
     assert_eq!(

@@ -4,6 +4,8 @@ use k8s_openapi as k8s;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value};
 
+use super::extensions;
+
 /// What every object's `apiVersion` is described with.
 pub(super) const API_VERSION: &str =
     "APIVersion defines the versioned schema of this representation of an object.";
@@ -68,7 +70,24 @@ pub(super) fn schemas(group: &str, version: &str) -> Map<String, Value> {
             register(&mut generator);
         }
     }
-    generator.take_definitions(true)
+    described(generator)
+}
+
+/// Returns the schemas of all kinds.
+pub(super) fn all() -> Map<String, Value> {
+    let mut generator = schemars::generate::SchemaSettings::openapi3().into_generator();
+    for (_, _, register) in KINDS {
+        register(&mut generator);
+    }
+    described(generator)
+}
+
+fn described(mut generator: SchemaGenerator) -> Map<String, Value> {
+    let mut schemas = generator.take_definitions(true);
+    for (name, schema) in &mut schemas {
+        extensions::add(name, schema);
+    }
+    schemas
 }
 
 /// Returns the name of a kind's schema, such as `io.k8s.api.core.v1.Pod`.
