@@ -1,0 +1,153 @@
+//! A node's own objects: the Node with its capacity and conditions, and the Lease by which it says that it is there.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::NodeSpec;
+use super::kubelet::NODES;
+use crate::sim::controllers::engine::Cx;
+use crate::sim::meta;
+use crate::sim::resource::GroupResource;
+use crate::sim::status::Status;
+
+pub(crate) const LEASES: GroupResource = GroupResource::of("coordination.k8s.io", "leases");
+pub(crate) const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// How often the conditions are confirmed although nothing changed.
+const CONFIRM: SignedDuration = SignedDuration::from_mins(5);
+
+/// Registers the node when it is not, and renews its lease.
+///
+/// # Errors
+/// As the API refuses.
+pub(super) async fn beat(cx: &Cx, spec: &NodeSpec) -> Result<(), Status> {
+    let now = cx.clock().now();
+    let known = cx.get(&NODES, "", &spec.name);
+    let node = match known {
+        Some(node) => node,
+        None => match cx.client.create(&NODES, "", object(spec)).await {
+            Ok(node) => node,
+            Err(status) if status.code == 409 => return Ok(()),
+            Err(status) => return Err(status),
+        },
+    };
+    let mut updated = Value::clone(&node);
+    updated["status"] = status(spec, &node, now);
+    let ready = |node: &Value| meta::is_condition_true(node, "Ready");
+    let confirmed = meta::condition(&node, "Ready").and_then(|c| meta::time(&c["lastHeartbeatTime"]));
+    let stale = confirmed.is_none_or(|at| now.duration_since(at) >= CONFIRM);
+    if !ready(&node) || stale {
+        cx.client.update_status(&NODES, "", &spec.name, updated).await?;
+        if !ready(&node) {
+            let text = format!("Node {} status is now: NodeReady", spec.name);
+            cx.recorder.normal(&node, "NodeReady", text);
+        }
+    }
+    renew(cx, spec, &node, now).await
+}
+
+async fn renew(cx: &Cx, spec: &NodeSpec, node: &Value, now: Timestamp) -> Result<(), Status> {
+    let renewed = json!(meta::micros(now));
+    if cx.get(&LEASES, LEASE_NAMESPACE, &spec.name).is_some() {
+        let patch = json!({"spec": {"renewTime": renewed}});
+        return cx.client.merge_patch(&LEASES, LEASE_NAMESPACE, &spec.name, "", patch).await.map(|_| ());
+    }
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {
+            "name": spec.name, "namespace": LEASE_NAMESPACE,
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": spec.name, "uid": meta::uid(node)}],
+        },
+        "spec": {"holderIdentity": spec.name, "leaseDurationSeconds": 40, "renewTime": renewed},
+    });
+    match cx.client.create(&LEASES, LEASE_NAMESPACE, lease).await {
+        // The namespace may be a moment behind at the start.
+        Err(status) if matches!(status.code, 404 | 409) => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+fn object(spec: &NodeSpec) -> Value {
+    let mut labels = json!({
+        "beta.kubernetes.io/arch": "amd64", "beta.kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
+        "kubernetes.io/hostname": spec.name, "kubernetes.io/os": "linux",
+    });
+    if spec.control_plane {
+        labels["node-role.kubernetes.io/control-plane"] = "".into();
+        if spec.tainted {
+            labels["node.kubernetes.io/exclude-from-external-load-balancers"] = "".into();
+        }
+    }
+    let network = format!("10.244.{}.0/24", spec.pod_network);
+    let mut node = json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {
+            "name": spec.name, "labels": labels,
+            "annotations": {
+                "node.alpha.kubernetes.io/ttl": "0", "volumes.kubernetes.io/controller-managed-attach-detach": "true",
+            },
+        },
+        "spec": {
+            "podCIDR": network, "podCIDRs": [network], "providerID": format!("kind://docker/cks-lab/{}", spec.name),
+        },
+    });
+    if spec.tainted {
+        node["spec"]["taints"] =
+            json!([{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]);
+    }
+    node
+}
+
+fn status(spec: &NodeSpec, node: &Value, now: Timestamp) -> Value {
+    let machine = ring::digest::digest(&ring::digest::SHA256, spec.name.as_bytes());
+    let id: String = machine.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let capacity = json!({
+        "cpu": "2", "ephemeral-storage": "264212084Ki", "hugepages-1Gi": "0", "hugepages-2Mi": "0",
+        "memory": "16384000Ki", "pods": "110",
+    });
+    let conditions: Vec<Value> = [
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+    ]
+    .into_iter()
+    .map(|(kind, value, reason, message)| {
+        let known = meta::condition(node, kind).filter(|known| known["status"] == value);
+        let transition =
+            known.map_or_else(|| meta::seconds(now).into(), |known| known["lastTransitionTime"].clone());
+        json!({
+            "type": kind, "status": value, "reason": reason, "message": message,
+            "lastHeartbeatTime": meta::seconds(now), "lastTransitionTime": transition,
+        })
+    })
+    .collect();
+    let mut status = json!({
+        "capacity": capacity, "allocatable": capacity, "conditions": conditions,
+        "addresses": [
+            {"type": "InternalIP", "address": spec.address.to_string()}, {"type": "Hostname", "address": spec.name},
+        ],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+        "nodeInfo": {
+            "machineID": id, "systemUUID": id, "bootID": "33bbc651-0d00-4f45-9bb5-24605f7707de",
+            "kernelVersion": "6.18.44", "osImage": "Debian GNU/Linux 12 (bookworm)",
+            "containerRuntimeVersion": "containerd://2.1.3", "kubeletVersion": "v1.34.9", "kubeProxyVersion": "",
+            "operatingSystem": "linux", "architecture": "amd64",
+        },
+        "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": false, "userNamespaces": false}},
+                            {"name": "runc", "features": {"recursiveReadOnlyMounts": false, "userNamespaces": false}}],
+    });
+    for kept in ["images", "volumesInUse", "volumesAttached", "config"] {
+        if let Some(value) = node["status"].get(kept) {
+            status[kept] = value.clone();
+        }
+    }
+    // Somebody may have given the node a resource of its own.
+    for field in ["capacity", "allocatable"] {
+        for (name, amount) in node["status"][field].as_object().into_iter().flatten() {
+            if status[field].get(name).is_none() {
+                status[field][name] = amount.clone();
+            }
+        }
+    }
+    status
+}
