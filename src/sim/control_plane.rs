@@ -1,25 +1,14 @@
-<<<<<<< HEAD
-//! What runs beside the API of a cluster: controllers, scheduler, event writing. Tasks that end when this is dropped.
-=======
 //! What runs beside the API of a cluster: controllers, scheduler, kubelets, event writing. Tasks that end when this is
 //! dropped.
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
 
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-<<<<<<< HEAD
-use super::client::Client;
-use super::controllers::{self, Authority, Settings, engine};
-use super::events::EventSink;
-use super::scheduler::Scheduler;
-
-=======
 use super::api::Api;
 use super::attributes::UserInfo;
 use super::controllers::engine::Controller;
-use super::controllers::{self, Settings, engine};
+use super::controllers::{self, Authority, Settings, engine};
 use super::events::EventSink;
 use super::node::kubelet::Kubelet;
 use super::node::{Machine, NodeLogs, NodeSpec, PlainMachine, Timings};
@@ -50,35 +39,21 @@ impl Plan {
     }
 }
 
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
 /// The running loops of one cluster.
 #[derive(Debug)]
 pub struct ControlPlane {
     tasks: JoinSet<()>,
-<<<<<<< HEAD
-=======
     logs: NodeLogs,
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
 }
 
 impl ControlPlane {
     /// Starts the loops on the current runtime. They find in the store where they were.
-<<<<<<< HEAD
-    pub fn start(client: &Client, authority: &Arc<dyn Authority>, settings: Settings) -> Self {
-        let mut tasks = JoinSet::new();
-        let sink = EventSink::start(client.clone(), &mut tasks);
-        let settings = Arc::new(settings);
-        let mut loops = controllers::all(authority);
-        loops.push(Arc::new(Scheduler::default()));
-        engine::start(loops, client, &sink, &settings, &mut tasks);
-        Self { tasks }
-=======
-    pub fn start(api: &Api, plan: Plan) -> Self {
+    pub fn start(api: &Api, authority: &Arc<dyn Authority>, plan: Plan) -> Self {
         let mut tasks = JoinSet::new();
         let client = api.client(UserInfo::named("system:kube-controller-manager", &[]));
         let sink = EventSink::start(client.clone(), &mut tasks);
         let settings = Arc::new(plan.settings);
-        let mut loops: Vec<Arc<dyn Controller>> = controllers::all();
+        let mut loops: Vec<Arc<dyn Controller>> = controllers::all(authority);
         loops.push(Arc::new(Scheduler::default()));
         for node in plan.nodes {
             loops.push(Arc::new(Kubelet::new(node, plan.machine.clone(), plan.timings.clone())));
@@ -91,7 +66,6 @@ impl ControlPlane {
     /// Returns the logs of the cluster's containers.
     pub fn logs(&self) -> &NodeLogs {
         &self.logs
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
     }
 
     /// Ends the loops and waits until they have ended.

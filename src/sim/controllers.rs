@@ -4,34 +4,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-<<<<<<< HEAD
 use serde_json::Value;
 
-=======
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
 use engine::Controller;
 pub(crate) use pods::{disrupt, is_finished, set_pod_condition};
 
 mod accounts;
-<<<<<<< HEAD
 mod certificates;
 mod claim;
 mod deployment;
 mod endpoints;
-=======
-mod claim;
-mod deployment;
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
 pub(crate) mod engine;
 mod garbage;
 mod namespace;
 mod pods;
 pub(crate) mod queue;
 mod replica_set;
-<<<<<<< HEAD
 mod stateful_set;
-=======
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
 mod workload;
 
 /// Timings of controllers: as upstream's where someone may look at them, shorter where one would only wait.
@@ -49,7 +38,6 @@ impl Default for Settings {
     }
 }
 
-<<<<<<< HEAD
 /// The cluster's keys, as far as controllers need them.
 pub trait Authority: Send + Sync + std::fmt::Debug {
     /// Returns the certificate by which clients inside the cluster trust the API server, as PEM.
@@ -74,24 +62,13 @@ pub(crate) fn all(authority: &Arc<dyn Authority>) -> Vec<Arc<dyn Controller>> {
         Arc::new(namespace::Namespaces),
         Arc::new(accounts::DefaultAccounts),
         Arc::new(accounts::RootCertificates { certificate: authority.root_certificate() }),
-=======
-/// Returns the controllers of a cluster.
-pub(crate) fn all() -> Vec<Arc<dyn Controller>> {
-    vec![
-        Arc::new(namespace::Namespaces),
-        Arc::new(accounts::DefaultAccounts),
-        Arc::new(accounts::RootCertificates),
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
         Arc::new(garbage::GarbageCollector::default()),
         Arc::new(deployment::Deployments),
         Arc::new(replica_set::ReplicaSets::new()),
         Arc::new(replica_set::ReplicaSets::of_replication_controllers()),
-<<<<<<< HEAD
         Arc::new(stateful_set::StatefulSets),
         Arc::new(endpoints::EndpointSlices),
         Arc::new(endpoints::Endpoints),
         Arc::new(certificates::Signer { authority: authority.clone() }),
-=======
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
     ]
 }

@@ -24,11 +24,6 @@ pub(crate) fn uid(object: &Value) -> &str {
     meta(object, "uid")
 }
 
-/// Returns `kind`.
-pub(crate) fn kind(object: &Value) -> &str {
-    object["kind"].as_str().unwrap_or_default()
-}
-
 /// Returns the labels, or null.
 pub(crate) fn labels(object: &Value) -> &Value {
     &object["metadata"]["labels"]

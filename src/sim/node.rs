@@ -1,9 +1,3 @@
-<<<<<<< HEAD
-//! The nodes of a simulated cluster: the kubelet and what containers do. Time passes in them only when somebody looks.
-
-pub mod images;
-pub mod shell;
-=======
 //! The nodes of a simulated cluster: a kubelet each, and what containers do. Time passes in a container only when somebody
 //! looks: its output, files and end follow from its command, its image and when it was started.
 
@@ -202,4 +196,3 @@ impl Default for Timings {
         }
     }
 }
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)

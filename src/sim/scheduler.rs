@@ -18,10 +18,7 @@ use super::meta;
 use super::resource::GroupResource;
 use super::status::Status;
 use cache::{Cache, PodFacts};
-<<<<<<< HEAD
-=======
-pub(crate) use filter::{is_tolerated_by, matches_node_affinity};
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
+pub(crate) use filter::matches_node_affinity;
 
 mod cache;
 mod filter;

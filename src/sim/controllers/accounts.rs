@@ -63,14 +63,10 @@ impl Controller for DefaultAccounts {
 
 /// Publishes the cluster's root certificate in each namespace.
 #[derive(Debug)]
-<<<<<<< HEAD
 pub(crate) struct RootCertificates {
     /// The certificate, as PEM.
     pub certificate: String,
 }
-=======
-pub(crate) struct RootCertificates;
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
 
 #[async_trait]
 impl Controller for RootCertificates {
@@ -94,11 +90,7 @@ impl Controller for RootCertificates {
         if !is_active(cx, &key.name) {
             return Ok(Next::Done);
         }
-<<<<<<< HEAD
         let data = json!({"ca.crt": self.certificate});
-=======
-        let data = json!({"ca.crt": cx.client.api().pki().authority_pem()});
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
         let note = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such \
                     as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
                     distributions of Kubernetes clusters.";

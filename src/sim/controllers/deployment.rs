@@ -130,7 +130,7 @@ impl Round<'_> {
         let target = if current > wanted {
             wanted
         } else {
-            let total = current + old.iter().map(|set| replicas(set)).sum::<i64>();
+            let total = current + old.iter().map(replicas).sum::<i64>();
             rollout::new_set_replicas(&self.deployment, total, current)
         };
         let mut scaled = false;

@@ -131,8 +131,6 @@ pub(crate) trait Controller: Send + Sync + 'static {
         self.name()
     }
 
-<<<<<<< HEAD
-=======
     /// Returns the host that its events come from; empty for all but kubelets.
     fn host(&self) -> String {
         String::new()
@@ -141,7 +139,6 @@ pub(crate) trait Controller: Send + Sync + 'static {
     /// Queues what is to be done although nothing has changed.
     fn begin(&self, _queue: &Queue) {}
 
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
     /// Returns the resources it follows; none for all there are.
     fn follows(&self) -> Vec<GroupResource>;
 
@@ -179,18 +176,11 @@ pub(crate) fn start(
     for controller in controllers {
         let cx = Cx {
             client: client.with_user(controller.user()),
-<<<<<<< HEAD
-            recorder: sink.recorder(controller.component(), "", controller.user()),
-            settings: settings.clone(),
-        };
-        let queue = Arc::new(Queue::default());
-=======
             recorder: sink.recorder(controller.component(), &controller.host(), controller.user()),
             settings: settings.clone(),
         };
         let queue = Arc::new(Queue::default());
         controller.begin(&queue);
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
         tasks.spawn(work(controller.clone(), cx.clone(), queue.clone(), ready.clone()));
         loops.push(Loop { controller, cx, queue });
     }

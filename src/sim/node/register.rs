@@ -136,17 +136,10 @@ fn status(spec: &NodeSpec, node: &Value, now: Timestamp) -> Value {
         "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": false, "userNamespaces": false}},
                             {"name": "runc", "features": {"recursiveReadOnlyMounts": false, "userNamespaces": false}}],
     });
-    for kept in ["images", "volumesInUse", "volumesAttached", "config"] {
-        if let Some(value) = node["status"].get(kept) {
-            status[kept] = value.clone();
-        }
-    }
-    // Somebody may have given the node a resource of its own.
-    for field in ["capacity", "allocatable"] {
-        for (name, amount) in node["status"][field].as_object().into_iter().flatten() {
-            if status[field].get(name).is_none() {
-                status[field][name] = amount.clone();
-            }
+    // What was reported before stays: the machine is the same, and somebody may have given it a resource of its own.
+    for (field, value) in node["status"].as_object().into_iter().flatten() {
+        if field != "conditions" {
+            status[field] = value.clone();
         }
     }
     status

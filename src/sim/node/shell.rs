@@ -13,10 +13,7 @@ mod tests;
 mod tools;
 
 use parse::{Chain, Command, List, Pipeline, Redirect, SyntaxError};
-<<<<<<< HEAD
-=======
 pub(super) use tools::is_tool;
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
 
 /// How many commands are evaluated before a script counts as still running.
 const STEPS: u32 = 20_000;
@@ -69,11 +66,8 @@ pub struct Trace {
     pub listens: Vec<u16>,
     /// What it does on SIGTERM.
     pub on_term: Option<OnTerm>,
-<<<<<<< HEAD
-=======
     /// Whether nothing of this will ever change.
     pub settled: bool,
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
 }
 
 /// What surrounds a process.

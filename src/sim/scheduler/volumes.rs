@@ -8,10 +8,7 @@ use super::filter::{Refusal, matches_node_term};
 use super::{CLAIMS, CLASSES, VOLUMES};
 use crate::sim::controllers::engine::Cx;
 use crate::sim::meta;
-<<<<<<< HEAD
-=======
 use crate::sim::pod_refs;
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
 use crate::sim::status::Status;
 
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
@@ -39,30 +36,13 @@ impl Demands {
     }
 }
 
-<<<<<<< HEAD
-/// Returns the name of the claim that a Pod's volume uses.
-pub(crate) fn claim_name(pod: &Value, volume: &Value) -> Option<String> {
-    if volume.get("ephemeral").is_some() {
-        let name = volume["name"].as_str().unwrap_or_default();
-        return Some(format!("{}-{name}", meta::name(pod)));
-    }
-    volume["persistentVolumeClaim"]["claimName"].as_str().map(str::to_owned)
-}
-
-=======
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
 /// Looks the claims up.
 ///
 /// # Errors
 /// Why the Pod cannot be scheduled anywhere, in upstream's words.
 pub(super) fn demands(cx: &Cx, pod: &Value) -> Result<Demands, String> {
     let mut demands = Demands::default();
-<<<<<<< HEAD
-    for volume in meta::items(&pod["spec"]["volumes"]) {
-        let Some(name) = claim_name(pod, volume) else { continue };
-=======
     for name in pod_refs::claims(pod) {
->>>>>>> f5ec918 (sim: controllers, scheduler, kubelets, images and a shell in virtual time)
         let Some(claim) = cx.get(&CLAIMS, meta::namespace(pod), &name) else {
             return Err(format!("persistentvolumeclaim {name:?} not found"));
         };

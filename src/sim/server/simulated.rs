@@ -19,8 +19,8 @@ use crate::sim::authn::Authenticator;
 use crate::sim::authz::Mode;
 use crate::sim::bootstrap;
 use crate::sim::client::Client;
-use crate::sim::control_plane::ControlPlane;
-use crate::sim::controllers::{Authority, Settings};
+use crate::sim::control_plane::{ControlPlane, Plan};
+use crate::sim::controllers::Authority;
 use crate::sim::pki::Pki;
 use crate::sim::store::Store;
 
@@ -121,11 +121,16 @@ impl SimulatedCluster {
         let api = Api::new(store, parts);
         bootstrap::run(&api, &config.name, &config.nodes)?;
         api.refresh_definitions()?;
-        let mut cluster =
-            Self { config, home, api, address: None, tasks: JoinSet::new(), control_plane: None };
-        let authority: Arc<dyn Authority> = Arc::new(Keys(cluster.api.clone()));
-        let client = cluster.client(UserInfo::named("system:kube-controller-manager", &["system:masters"]));
-        cluster.control_plane = Some(ControlPlane::start(&client, &authority, Settings::default()));
+        let authority: Arc<dyn Authority> = Arc::new(Keys(api.clone()));
+        let control_plane = ControlPlane::start(&api, &authority, Plan::new(&config.nodes));
+        let mut cluster = Self {
+            config,
+            home,
+            api,
+            address: None,
+            tasks: JoinSet::new(),
+            control_plane: Some(control_plane),
+        };
         cluster.tasks.spawn(cluster.api.clone().clear_up_definitions());
         cluster.start_maintenance();
         Ok(cluster)

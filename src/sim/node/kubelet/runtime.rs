@@ -176,8 +176,6 @@ pub(super) struct Runtime {
     pub start_time: Timestamp,
     /// Whether its containers have been told to end.
     pub killing: bool,
-    /// Why it cannot be set up, so that the same is not said twice at once.
-    pub told: Option<String>,
     pub pull_secrets_told: bool,
 }
 
@@ -199,7 +197,6 @@ impl Runtime {
             rejected: false,
             start_time: meta::time(&pod["status"]["startTime"]).unwrap_or(now),
             killing: false,
-            told: None,
             pull_secrets_told: false,
         }
     }
@@ -307,9 +304,10 @@ impl Runtime {
         let sidecars = self.of(Part::Sidecar).any(Container::is_running);
         if waiting > 0 {
             "Pending"
-        } else if running > 0 || (sidecars && policy != "Always") {
-            "Running"
-        } else if stopped > 0 && policy == "Always" && !self.killing {
+        } else if running > 0
+            || (sidecars && policy != "Always")
+            || (stopped > 0 && policy == "Always" && !self.killing)
+        {
             "Running"
         } else if stopped > 0 && stopped == succeeded {
             "Succeeded"
