@@ -49,16 +49,16 @@ pub(super) struct NewArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct LintArgs {
     /// The scenarios; all of them where none is named
-    #[arg(value_name = "SCENARIO")]
-    scenarios: Vec<String>,
+    #[arg(id = "names", value_name = "SCENARIO")]
+    names: Vec<String>,
 }
 
 /// Prove scenarios
 #[derive(Debug, clap::Args)]
 pub(super) struct TestArgs {
     /// The scenarios; all of them where none is named
-    #[arg(value_name = "SCENARIO")]
-    scenarios: Vec<String>,
+    #[arg(id = "names", value_name = "SCENARIO")]
+    names: Vec<String>,
     /// Where the clusters come from
     #[arg(short, long, value_name = "PROVIDER", value_parser = ["auto", "sim", "kind", "kubeconfig"])]
     provider: Option<String>,
@@ -154,7 +154,7 @@ fn new_error(error: NewError) -> CliError {
 
 fn lint(cx: &Cx, args: &LintArgs) -> Result<Exit, CliError> {
     let catalog = cx.lab().catalog(cx.scenarios.as_deref())?;
-    let diagnostics = author::lint(&catalog, &args.scenarios).map_err(LabError::from)?;
+    let diagnostics = author::lint(&catalog, &args.names).map_err(LabError::from)?;
     let count = |severity| diagnostics.iter().filter(|fault| fault.severity == severity).count();
     let linted = Linted { errors: count(Severity::Error), warnings: count(Severity::Warning), diagnostics };
     cx.show(&linted, || {
@@ -163,7 +163,7 @@ fn lint(cx: &Cx, args: &LintArgs) -> Result<Exit, CliError> {
             let source = fault.span.as_ref().and_then(|span| catalog.source(&span.file));
             let _ = writeln!(out, "{}\n", fault.render(source.as_deref()));
         }
-        let looked_at = if args.scenarios.is_empty() { catalog.names().len() } else { args.scenarios.len() };
+        let looked_at = if args.names.is_empty() { catalog.names().len() } else { args.names.len() };
         let _ = writeln!(
             out,
             "{} in {}",
@@ -203,7 +203,7 @@ async fn test(cx: &Cx, args: &TestArgs) -> Result<Exit, CliError> {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let plan = TestPlan {
         catalog: &catalog,
-        scenarios: args.scenarios.clone(),
+        scenarios: args.names.clone(),
         variants: args.variants.iter().copied().map(Variant).collect(),
         provider: provider.clone(),
         spec: ClusterSpec {

@@ -466,6 +466,9 @@ impl<'a> Validation<'a> {
 
     fn needs(&mut self, raw: &RawScenario, seed: &[SeedStep], checks: &[CheckItem]) {
         let mut needed: BTreeMap<Capability, String> = BTreeMap::new();
+        if let Some(outside) = outside_namespaces(seed) {
+            needed.insert(Capability::ClusterScope, format!("the seed applies {outside}"));
+        }
         for step in seed {
             let (capability, what) = match step {
                 SeedStep::Apply { .. } => (Capability::Api, "the seed applies objects"),
@@ -510,6 +513,26 @@ impl<'a> Validation<'a> {
         }
         rendered
     }
+}
+
+/// Finds an object that lies in no namespace of the seed's own: it cannot be lent by a cluster that others use too.
+fn outside_namespaces(seed: &[SeedStep]) -> Option<String> {
+    let objects = || {
+        seed.iter().flat_map(|step| match step {
+            SeedStep::Apply { objects, .. } => objects.as_slice(),
+            _ => &[],
+        })
+    };
+    let text = |object: &Value, path: &str| -> String {
+        object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let is_namespace = |object: &&Value| object["kind"] == "Namespace";
+    let own: BTreeSet<String> =
+        objects().filter(is_namespace).map(|object| text(object, "/metadata/name")).collect();
+    objects()
+        .filter(|object| !is_namespace(object))
+        .find(|object| !own.contains(&text(object, "/metadata/namespace")))
+        .map(|object| format!("{} {}", text(object, "/kind"), text(object, "/metadata/name")))
 }
 
 /// Says why an object of a manifest cannot be applied.
