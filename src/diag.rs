@@ -104,12 +104,23 @@ pub fn closest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     let allowed = (wrong.chars().count() / 3).max(1);
     known
         .into_iter()
-        .map(|name| (distance(&wrong_folded, &fold(name)), name))
+        .map(|name| (likeness(&wrong_folded, &fold(name)), name))
         .filter(|(distance, name)| {
             *distance <= allowed || (wrong.len() >= 4 && (name.contains(wrong) || wrong.contains(name)))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+/// Measures how far a name is from what was typed, which may be only its beginning.
+fn likeness(wrong: &[char], name: &[char]) -> usize {
+    const LEAST: usize = 4;
+    let whole = distance(wrong, name);
+    if wrong.len() < LEAST || name.len() <= wrong.len() + 1 {
+        return whole;
+    }
+    let beginnings = wrong.len() - 1..=wrong.len() + 1;
+    beginnings.map(|end| distance(wrong, &name[..end])).min().map_or(whole, |part| part.min(whole))
 }
 
 fn fold(text: &str) -> Vec<char> {
@@ -193,5 +204,10 @@ mod tests {
         assert_eq!(closest("cani", known), Some("canI"));
         assert_eq!(closest("networkpolicy", known), Some("network-policies"));
         assert_eq!(closest("knitting", known), None);
+        assert_eq!(
+            closest("shrnk", ["fence-the-ledger", "shrink-the-publisher"]),
+            Some("shrink-the-publisher")
+        );
+        assert_eq!(closest("shrub", ["fence-the-ledger", "quota"]), None);
     }
 }

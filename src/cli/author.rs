@@ -14,7 +14,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use crate::author::{self, Cell, Column, NewError, TestEvent, TestPlan, TestReport};
 use crate::clock::SystemClock;
-use crate::cluster::registry::Choice;
+use crate::cluster::registry::{self, Choice};
 use crate::cluster::{Capability, ClusterSpec};
 use crate::diag::{Diagnostic, Severity};
 use crate::lab::error::LabError;
@@ -60,7 +60,7 @@ pub(super) struct TestArgs {
     #[arg(id = "names", value_name = "SCENARIO")]
     names: Vec<String>,
     /// Where the clusters come from
-    #[arg(short, long, value_name = "PROVIDER", value_parser = ["auto", "sim", "kind", "kubeconfig"])]
+    #[arg(short, long, value_name = "PROVIDER", value_parser = clap::builder::PossibleValuesParser::new(registry::choices()))]
     provider: Option<String>,
     /// A variant to try; may be given more than once
     #[arg(long = "variant", value_name = "N", default_values_t = [1])]

@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::{Cx, environment};
 use crate::cluster::ProviderError;
-use crate::cluster::registry::Choice;
+use crate::cluster::registry::{self, Choice};
 use crate::lab::error::LabError;
 use crate::lab::view::{Started, TaskView};
 use crate::lab::{Lab, StartRequest};
@@ -18,7 +18,7 @@ pub(super) struct StartArgs {
     /// The scenario's id
     scenario: String,
     /// Where the cluster comes from: `auto` takes the first that has what the scenario needs
-    #[arg(short, long, value_name = "PROVIDER", value_parser = ["auto", "sim", "kind", "kubeconfig"])]
+    #[arg(short, long, value_name = "PROVIDER", value_parser = clap::builder::PossibleValuesParser::new(registry::choices()))]
     provider: Option<String>,
     /// The number that names and values are drawn from; the same number gives the same ones
     #[arg(long, value_name = "N")]

@@ -31,6 +31,12 @@ struct Entry {
     auto: bool,
 }
 
+/// Returns what `--provider` takes.
+pub fn choices() -> Vec<&'static str> {
+    let nowhere = Places { state: PathBuf::new(), program: PathBuf::new() };
+    std::iter::once("auto").chain(Registry::standard(&nowhere).names()).collect()
+}
+
 /// Which provider is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {

@@ -1,0 +1,352 @@
+//! Holds the drawing in `docs/architecture.md`: which module may use which, and the lines that are never crossed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+/// What each module may use of ours. A module that is missing here is a new one: give it its place.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("main", &["cli"]),
+    (
+        "cli",
+        &[
+            // what it asks and what it shows
+            "lab",
+            "author",
+            "report",
+            "ui",
+            "layout",
+            "config",
+            // the data that goes between them
+            "session",
+            "scenario",
+            "curriculum",
+            "history",
+            "diag",
+            "cluster",
+            // what it is made of: the clock, the program's own background process, the learner's shell
+            "clock",
+            "sim",
+            "process",
+            "persist",
+        ],
+    ),
+    ("ui", &["lab", "layout"]),
+    (
+        "lab",
+        &[
+            "author",
+            "verify",
+            "seed",
+            "grade",
+            "session",
+            "history",
+            "report",
+            "scenario",
+            "curriculum",
+            "cluster",
+            "clock",
+            "persist",
+            "process",
+            "diag",
+        ],
+    ),
+    (
+        "author",
+        &[
+            "verify",
+            "seed",
+            "grade",
+            "scenario",
+            "curriculum",
+            "cluster",
+            "check",
+            "clock",
+            "process",
+            "diag",
+        ],
+    ),
+    ("history", &["report", "session", "persist"]),
+    ("report", &["grade", "session", "scenario", "curriculum", "check", "layout", "persist"]),
+    ("grade", &["check", "scenario"]),
+    ("verify", &["check", "scenario", "cluster"]),
+    ("seed", &["verify", "scenario", "cluster"]),
+    ("session", &["clock", "cluster", "persist"]),
+    ("scenario", &["check", "cluster", "curriculum", "cel", "diag"]),
+    ("check", &["cluster", "cel", "diag", "clock"]),
+    ("cluster", &["sim", "persist", "process"]),
+    ("sim", &["clock", "persist", "cel"]),
+    ("config", &["persist"]),
+    ("curriculum", &[]),
+    ("layout", &[]),
+    ("diag", &[]),
+    ("cel", &[]),
+    ("clock", &[]),
+    ("persist", &[]),
+    ("process", &[]),
+];
+
+/// A source file without comments, strings and tests.
+struct Source {
+    /// The path below `src`.
+    path: PathBuf,
+    /// What is left of the text; lines keep their numbers.
+    code: String,
+}
+
+impl Source {
+    /// Returns the module at the top that the file belongs to.
+    fn module(&self) -> &str {
+        let first = self.path.iter().next().unwrap().to_str().unwrap();
+        first.trim_end_matches(".rs")
+    }
+
+    fn is(&self, path: &str) -> bool {
+        self.path == Path::new(path)
+    }
+
+    /// Tells whether the file is the module, or lies below it.
+    fn within(&self, module: &str) -> bool {
+        self.is(&format!("{module}.rs")) || self.path.starts_with(module)
+    }
+
+    /// Returns where a pattern occurs.
+    fn places(&self, pattern: &Regex) -> Vec<String> {
+        let line = |at: usize| self.code[..at].lines().count().max(1);
+        let found = pattern.find_iter(&self.code);
+        found
+            .map(|found| format!("{}:{}: {}", self.path.display(), line(found.end()), found.as_str()))
+            .collect()
+    }
+}
+
+#[test]
+fn modules_use_only_what_stands_below_them() {
+    let allowed: BTreeMap<&str, BTreeSet<&str>> =
+        MAY_USE.iter().map(|(module, uses)| (*module, uses.iter().copied().collect())).collect();
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let Some(uses) = allowed.get(source.module()) else {
+            if source.module() != "lib" {
+                wrong.push(format!("{}: give the module its place in the table", source.path.display()));
+            }
+            continue;
+        };
+        for used in used(&source.code) {
+            if used != source.module() && !uses.contains(used.as_str()) {
+                wrong.push(format!("{} uses {used}", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_arrow_turns_back() {
+    let edges: BTreeMap<&str, &[&str]> = MAY_USE.iter().copied().collect();
+    fn visit<'a>(module: &'a str, edges: &BTreeMap<&'a str, &'a [&'a str]>, path: &mut Vec<&'a str>) {
+        assert!(!path.contains(&module), "{} -> {module}", path.join(" -> "));
+        path.push(module);
+        for used in edges.get(module).copied().unwrap_or_else(|| panic!("{module} is not in the table")) {
+            visit(used, edges, path);
+        }
+        path.pop();
+    }
+    for (module, _) in MAY_USE {
+        visit(module, &edges, &mut Vec::new());
+    }
+}
+
+#[test]
+fn the_drawing_names_every_module() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let drawing = std::fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let missing: Vec<&str> = MAY_USE
+        .iter()
+        .map(|(module, _)| *module)
+        .filter(|module| !drawing.contains(&format!("| `{module}` |")))
+        .collect();
+    assert!(missing.is_empty(), "docs/architecture.md does not describe {missing:?}");
+}
+
+#[test]
+fn only_the_registry_names_the_providers() {
+    let adapters = ["kind", "kubeconfig", "sim"];
+    never(r"\bcluster::(\{[^}]*\b)?(sim|kind|kubeconfig)\b(::|\s*[,;}])", |source| {
+        // An adapter may of course name itself.
+        source.is("cluster/registry.rs")
+            || adapters.iter().any(|adapter| source.within(&format!("cluster/{adapter}")))
+    });
+    never(r"\b(Sim|Kind|Kubeconfig)Provider\b", |source| {
+        source.is("cluster/registry.rs")
+            || adapters.iter().any(|adapter| source.is(&format!("cluster/{adapter}.rs")))
+    });
+}
+
+#[test]
+fn only_ui_touches_the_terminal() {
+    let terminal = r"\b(println|print|eprintln|eprint|dbg)!|\bio::(stdin|stdout|stderr)\(|\bterminal_size::|\bIsTerminal\b";
+    never(terminal, |source| source.within("ui"));
+}
+
+#[test]
+fn only_process_spawns() {
+    never(r"\b(process::Command\b|Command::new\b|Stdio\b)", |source| source.within("process"));
+    never(r"\bprocess::exit\b", |_| false);
+}
+
+#[test]
+fn only_the_clock_reads_the_time() {
+    never(r"\b(SystemTime::now|Instant::now|Timestamp::now|Zoned::now|clock_gettime)\b", |source| {
+        source.is("clock.rs")
+    });
+}
+
+#[test]
+fn only_cli_reads_the_environment() {
+    // `env!` is of the build.
+    let environment = r"\benv::(var|var_os|vars|vars_os|args|args_os|home_dir|current_dir|current_exe|temp_dir)\b|\betcetera::|\bpath::absolute\b";
+    never(environment, |source| source.is("cli/environment.rs") || source.is("main.rs"));
+}
+
+#[test]
+fn only_cel_uses_the_cel_crate() {
+    never(
+        r"\bcel::(common|objects|parser|Context|Program as|ExecutionError|ParseErrors)\b|\b::cel::",
+        |source| source.within("cel"),
+    );
+}
+
+#[test]
+fn there_are_no_drawers_for_odds_and_ends() {
+    let wrong: Vec<PathBuf> = sources()
+        .into_iter()
+        .map(|source| source.path)
+        .filter(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            ["mod", "util", "utils", "helpers", "common", "misc", "shared"].contains(&name)
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for path in files(&root) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let tests = path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
+        let head = text.lines().take_while(|line| line.starts_with("//!")).count();
+        if !tests && !(1..=6).contains(&head) {
+            wrong.push(format!("{}: {head} lines of `//!`", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Asserts that a pattern occurs only where `allowed` says.
+fn never(pattern: &str, allowed: impl Fn(&Source) -> bool) {
+    let pattern = Regex::new(pattern).unwrap();
+    let all = sources();
+    let wrong: Vec<String> =
+        all.iter().filter(|source| !allowed(source)).flat_map(|source| source.places(&pattern)).collect();
+    assert!(wrong.is_empty(), "{pattern}\n{wrong:#?}");
+    assert!(!all.is_empty());
+}
+
+/// Lists the modules that code names after `crate::`.
+fn used(code: &str) -> BTreeSet<String> {
+    let path = Regex::new(r"\bcrate::(?:([a-z_]+)|\{)").unwrap();
+    let mut used = BTreeSet::new();
+    for found in path.captures_iter(code) {
+        match found.get(1) {
+            Some(name) => {
+                used.insert(name.as_str().to_owned());
+            }
+            None => used.extend(first_names(&code[found.get(0).unwrap().end()..])),
+        }
+    }
+    used
+}
+
+/// Returns the first name of each entry of a `use` list, whose opening brace was read already.
+fn first_names(list: &str) -> Vec<String> {
+    let (mut depth, mut start, mut entries) = (1, 0, Vec::new());
+    for (at, letter) in list.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if (letter == ',' && depth == 1) || depth == 0 {
+            entries.push(list[start..at].trim());
+            start = at + 1;
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    let name = |entry: &str| entry.split([':', ' ', '{']).next().unwrap_or_default().to_owned();
+    entries.into_iter().map(name).filter(|name| !name.is_empty()).collect()
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let tests = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub\(crate\) )?mod \w+ \{").unwrap();
+    let test_modules = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub\(crate\) )?mod (\w+);").unwrap();
+    let mut found = Vec::new();
+    let mut for_tests: BTreeSet<PathBuf> = BTreeSet::new();
+    for path in files(&root) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for module in test_modules.captures_iter(&text) {
+            let folder = match path.file_name().unwrap().to_str().unwrap() {
+                "lib.rs" | "main.rs" => root.clone(),
+                _ => path.with_extension(""),
+            };
+            for_tests.insert(folder.join(&module[1]));
+        }
+        let end = tests.find(&text).map_or(text.len(), |found| found.start());
+        found.push((path, bare(&text[..end])));
+    }
+    found.retain(|(path, _)| {
+        !for_tests.iter().any(|module| path.with_extension("") == *module || path.starts_with(module))
+    });
+    let source =
+        |(path, code): (PathBuf, String)| Source { path: path.strip_prefix(&root).unwrap().to_owned(), code };
+    found.into_iter().map(source).collect()
+}
+
+/// Takes comments and the content of strings away, and keeps the lines.
+fn bare(text: &str) -> String {
+    let pattern =
+        Regex::new(r##"(?s)//[^\n]*|/\*.*?\*/|b?r#".*?"#|b?"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])'"##).unwrap();
+    let replaced = pattern.replace_all(text, |found: &regex::Captures<'_>| {
+        let quote = if found[0].starts_with('/') { "" } else { "\"\"" };
+        format!("{quote}{}", "\n".repeat(found[0].matches('\n').count()))
+    });
+    replaced.into_owned()
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn what_is_read_from_a_source_is_what_it_says() {
+    let code = bare(
+        "use crate::{a::B, c::{D, e}}; // crate::no\nlet x = \"crate::no\"; crate::f::g(); '\"'; crate::h::I\n/* crate::no */",
+    );
+    assert_eq!(used(&code), ["a", "c", "f", "h"].map(str::to_owned).into());
+}
