@@ -198,9 +198,11 @@ fn only_process_spawns() {
 
 #[test]
 fn only_the_clock_reads_the_time() {
-    never(r"\b(SystemTime::now|Instant::now|Timestamp::now|Zoned::now|clock_gettime)\b", |source| {
-        source.is("clock.rs")
-    });
+    // Timers of the runtime, as in `tokio::time`, tell no time.
+    never(
+        r"\bstd::time::(\{[^}]*\b)?(Instant|SystemTime)\b|\b(Timestamp|Zoned)::now\b|\bclock_gettime\b",
+        |source| source.is("clock.rs"),
+    );
 }
 
 #[test]
@@ -212,10 +214,7 @@ fn only_cli_reads_the_environment() {
 
 #[test]
 fn only_cel_uses_the_cel_crate() {
-    never(
-        r"\bcel::(common|objects|parser|Context|Program as|ExecutionError|ParseErrors)\b|\b::cel::",
-        |source| source.within("cel"),
-    );
+    never(r"(?m)(^|[^\w])::cel::|^\s*(pub )?use cel\b", |source| source.within("cel"));
 }
 
 #[test]
@@ -320,13 +319,55 @@ fn sources() -> Vec<Source> {
 
 /// Takes comments and the content of strings away, and keeps the lines.
 fn bare(text: &str) -> String {
-    let pattern =
-        Regex::new(r##"(?s)//[^\n]*|/\*.*?\*/|b?r#".*?"#|b?"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])'"##).unwrap();
-    let replaced = pattern.replace_all(text, |found: &regex::Captures<'_>| {
-        let quote = if found[0].starts_with('/') { "" } else { "\"\"" };
-        format!("{quote}{}", "\n".repeat(found[0].matches('\n').count()))
-    });
-    replaced.into_owned()
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let skipped = match letter {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            'r' if rest.starts_with("r\"") || rest.starts_with("r#") => raw(rest),
+            '"' => quoted(rest, b'"'),
+            // A lifetime has no closing quote.
+            '\'' if rest[1..].starts_with('\\') => quoted(rest, b'\''),
+            '\'' => match rest[1..].chars().next() {
+                Some(inner) if rest[1 + inner.len_utf8()..].starts_with('\'') => 2 + inner.len_utf8(),
+                _ => 0,
+            },
+            _ => 0,
+        };
+        if skipped > 0 {
+            if letter != '/' {
+                out.push_str("\"\"");
+            }
+            out.extend(rest[..skipped].matches('\n'));
+            rest = &rest[skipped..];
+        } else {
+            out.push(letter);
+            rest = &rest[letter.len_utf8()..];
+        }
+    }
+    out
+}
+
+/// Returns the length of a raw string at the beginning; 0 where there is none.
+fn raw(text: &str) -> usize {
+    let hashes = text[1..].bytes().take_while(|byte| *byte == b'#').count();
+    let begin = 2 + hashes;
+    if !text[1 + hashes..].starts_with('"') {
+        return 0;
+    }
+    let close = format!("\"{}", "#".repeat(hashes));
+    text[begin..].find(&close).map_or(text.len(), |end| begin + end + close.len())
+}
+
+/// Returns the length of a quoted text at the beginning.
+fn quoted(text: &str, quote: u8) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = 1;
+    while at < bytes.len() && bytes[at] != quote {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    (at + 1).min(bytes.len())
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
