@@ -226,7 +226,7 @@ impl<'a> Round<'a> {
             .collect();
         let start = memory.address.max(1);
         for step in 1..=253_u16 {
-            let host = u8::try_from((u16::from(start) - 2 + 253 + step) % 253 + 2).unwrap_or(2);
+            let host = u8::try_from((u16::from(start) + 251 + step) % 253 + 2).unwrap_or(2);
             let address = node.pod_address(host).to_string();
             if !used.contains(&address) {
                 memory.address = host;
