@@ -106,6 +106,27 @@ fn a_failed_check_says_what_was_expected_what_was_found_why_and_what_to_read() {
 }
 
 #[test]
+fn findings_that_differ_in_their_place_alone_are_put_together() {
+    let mut many = result();
+    let finding = |path: String| Finding::new("ServiceAccount shop-ci/releaser", path, "denied", "allowed");
+    many.checks[1].findings = (1..=7).map(|number| finding(format!("verb-{number} secrets"))).collect();
+    let text = plain(&text::task(&many, 90));
+    let expected = indoc::indoc! {"
+        ✗ FAIL [0/4] It can release and do nothing else
+            ServiceAccount shop-ci/releaser
+              • verb-1 secrets
+              • verb-2 secrets
+              • verb-3 secrets
+              • verb-4 secrets
+              • verb-5 secrets
+              • and 2 more
+              expected denied
+              found    allowed
+    "};
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn what_is_only_modelled_is_marked() {
     let mut some = result();
     some.checks[1].simulated = true;

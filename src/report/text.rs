@@ -4,7 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{CheckResult, LinkKind, OutcomeName, Report, StudyLink, TaskReport};
+use crate::check::Finding;
 use crate::layout::{self, BAD, CODE, FAINT, GOOD, LINK, STRONG, WARN, paint};
+
+/// How many places of one kind are shown; JSON has them all.
+const MOST_PLACES: usize = 5;
 
 /// Renders the checks of a task and the sum.
 pub fn task(report: &TaskReport, width: usize) -> String {
@@ -114,14 +118,8 @@ fn block(out: &mut String, check: &CheckResult, mark_simulated: bool, width: usi
     if check.outcome == OutcomeName::Pass {
         return;
     }
-    for finding in &check.findings {
-        let place = match finding.path.is_empty() {
-            true => finding.object.clone(),
-            false => format!("{}  {}", finding.object, paint(CODE, &finding.path)),
-        };
-        let _ = writeln!(out, "{}", layout::wrap(&place, width, "    ", "      "));
-        let _ = writeln!(out, "{}", labelled("expected", &finding.expected, width));
-        let _ = writeln!(out, "{}", labelled("found", &finding.actual, width));
+    for group in groups(&check.findings) {
+        findings(out, &group, width);
     }
     if let Some(reason) = &check.reason {
         let _ = writeln!(out, "{}", labelled("because", reason, width));
@@ -135,6 +133,43 @@ fn block(out: &mut String, check: &CheckResult, mark_simulated: bool, width: usi
             let _ = writeln!(out, "{}", labelled(label, &study_link(link), width));
         }
     }
+}
+
+/// Puts findings together that differ in their place alone.
+fn groups(findings: &[Finding]) -> Vec<Vec<&Finding>> {
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    for finding in findings {
+        let alike = |other: &Finding| {
+            (&other.object, &other.expected, &other.actual)
+                == (&finding.object, &finding.expected, &finding.actual)
+        };
+        match groups.iter_mut().find(|group| group.first().is_some_and(|first| alike(first))) {
+            Some(group) => group.push(finding),
+            None => groups.push(vec![finding]),
+        }
+    }
+    groups
+}
+
+/// Renders findings that differ in their place alone.
+fn findings(out: &mut String, group: &[&Finding], width: usize) {
+    let Some(first) = group.first() else { return };
+    let places: Vec<&str> =
+        group.iter().map(|finding| finding.path.as_str()).filter(|path| !path.is_empty()).collect();
+    let more = places.len().saturating_sub(MOST_PLACES);
+    let mut head = first.object.clone();
+    if let [place] = places[..] {
+        head = format!("{head}  {}", paint(CODE, place));
+    }
+    let _ = writeln!(out, "{}", layout::wrap(&head, width, "    ", "      "));
+    for place in places.iter().take(MOST_PLACES).filter(|_| places.len() > 1) {
+        let _ = writeln!(out, "{}", layout::wrap(&paint(CODE, place), width, "      • ", "        "));
+    }
+    if more > 0 {
+        let _ = writeln!(out, "      • and {more} more");
+    }
+    let _ = writeln!(out, "{}", labelled("expected", &first.expected, width));
+    let _ = writeln!(out, "{}", labelled("found", &first.actual, width));
 }
 
 /// Renders a study link in one line.
