@@ -39,7 +39,7 @@ impl Lab {
         let scenario = self.scenario_of(&locked.session, 0)?;
         self.note_change(&locked.session, &scenario)?;
         self.tell(Event::Stage { text: "grading".to_owned() });
-        let (result, _) = self.interruptible(self.grade(&locked.session, 0, &scenario)).await?;
+        let (mut result, _) = self.interruptible(self.grade(&locked.session, 0, &scenario)).await?;
         let undecided = result.with(OutcomeName::CannotJudge).count();
         if undecided > 0 && !force {
             return Err(LabError::Undecided { count: undecided });
@@ -50,6 +50,7 @@ impl Lab {
         let now = self.clock.moment();
         let mut ended = locked.session.clone();
         ended.submit(&now)?;
+        result.elapsed_seconds = ended.timer.elapsed().as_secs();
         let task = ReportedTask::new(ended.task(0)?, &scenario, result.clone());
         let report = Report::new(&ended, now.wall, vec![task]);
         let path = self.report_path(&ended.id);
