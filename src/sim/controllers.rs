@@ -10,6 +10,7 @@ use engine::Controller;
 pub(crate) use pods::{disrupt, is_finished, set_pod_condition};
 
 mod accounts;
+mod aggregation;
 mod certificates;
 mod claim;
 mod deployment;
@@ -19,6 +20,7 @@ mod garbage;
 mod namespace;
 mod pods;
 pub(crate) mod queue;
+mod quota;
 mod replica_set;
 mod stateful_set;
 mod workload;
@@ -67,6 +69,8 @@ pub(crate) fn all(authority: &Arc<dyn Authority>) -> Vec<Arc<dyn Controller>> {
         Arc::new(replica_set::ReplicaSets::new()),
         Arc::new(replica_set::ReplicaSets::of_replication_controllers()),
         Arc::new(stateful_set::StatefulSets),
+        Arc::new(aggregation::AggregatedRoles),
+        Arc::new(quota::Quotas),
         Arc::new(endpoints::EndpointSlices),
         Arc::new(endpoints::Endpoints),
         Arc::new(certificates::Signer { authority: authority.clone() }),
