@@ -2,10 +2,12 @@
 //! keys off. Knows no kind.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -194,7 +196,9 @@ async fn work(controller: Arc<dyn Controller>, cx: Cx, queue: Arc<Queue>, mut re
     }
     loop {
         let key = queue.next().await;
-        match controller.sync(&cx, &key).await {
+        // One object that a loop stumbles over must not keep it from all others.
+        let outcome = AssertUnwindSafe(controller.sync(&cx, &key)).catch_unwind().await;
+        match outcome.unwrap_or_else(|_| Err(Status::internal("a control loop failed"))) {
             Ok(next) => {
                 queue.forget(&key);
                 if let Next::After(delay) = next {
