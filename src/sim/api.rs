@@ -70,6 +70,7 @@ struct Inner {
     address: RwLock<String>,
     compiled: Compiled,
     definitions: Mutex<()>,
+    allocating: tokio::sync::Mutex<()>,
     connector: RwLock<Option<Arc<dyn Connector>>>,
 }
 
@@ -100,6 +101,7 @@ impl Api {
             address: RwLock::new("127.0.0.1:6443".to_owned()),
             compiled: Compiled::default(),
             definitions: Mutex::new(()),
+            allocating: tokio::sync::Mutex::new(()),
             connector: RwLock::default(),
         }))
     }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::resource::GroupResource;
 use super::view::View;
 use disk::{Disk, Op, Record};
-pub(crate) use encode::{KindFirst, to_json};
+pub(crate) use encode::{Ordered, to_json};
 
 /// How many changes a watch may lag behind.
 const RING_EVENTS: usize = 16_384;

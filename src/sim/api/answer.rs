@@ -8,7 +8,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::Value;
 
 use crate::sim::status::Status;
-use crate::sim::store::KindFirst;
+use crate::sim::store::Ordered;
 pub(crate) use crate::sim::store::to_json;
 
 /// Why a body broke off.
@@ -99,7 +99,7 @@ pub(crate) fn object(code: u16, object: &Value, accepted: Accepted) -> Response<
         return bytes(code, "application/yaml", text.into());
     }
     if accepted.pretty {
-        let mut text = serde_json::to_vec_pretty(&KindFirst(object)).unwrap_or_default();
+        let mut text = serde_json::to_vec_pretty(&Ordered(object)).unwrap_or_default();
         text.push(b'\n');
         return bytes(code, "application/json", text.into());
     }

@@ -68,7 +68,7 @@ pub(crate) fn respond(
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match segments.as_slice() {
         [] => Ok(answer::object(200, &root(&resources), plain)),
-        ["version"] => Ok(answer::object(200, &version(), plain)),
+        ["version"] => Ok(answer::bytes(200, "application/json", version().into())),
         ["api"] => {
             let form = Form::negotiate(accept);
             let document = discovery::api(&resources, form, &api.address());
@@ -120,12 +120,25 @@ fn discovered(document: &Value, form: Form, accepted: Accepted) -> Response<Body
     response
 }
 
-fn version() -> Value {
-    json!({ "major": "1", "minor": "34", "emulationMajor": "1", "emulationMinor": "34",
-        "minCompatibilityMajor": "1", "minCompatibilityMinor": "33", "gitVersion": VERSION,
-        "gitCommit": "0000000000000000000000000000000000000000", "gitTreeState": "clean",
-        "buildDate": "2026-10-20T12:00:00Z", "goVersion": "go1.24.9", "compiler": "gc",
-        "platform": "linux/amd64" })
+/// What `/version` answers, in its own order and always indented.
+fn version() -> String {
+    let fields = [
+        ("major", "1"),
+        ("minor", "34"),
+        ("emulationMajor", "1"),
+        ("emulationMinor", "34"),
+        ("minCompatibilityMajor", "1"),
+        ("minCompatibilityMinor", "33"),
+        ("gitVersion", VERSION),
+        ("gitCommit", "0000000000000000000000000000000000000000"),
+        ("gitTreeState", "clean"),
+        ("buildDate", "2026-10-20T12:00:00Z"),
+        ("goVersion", "go1.24.9"),
+        ("compiler", "gc"),
+        ("platform", "linux/amd64"),
+    ];
+    let lines: Vec<String> = fields.iter().map(|(name, value)| format!("  {name:?}: {value:?}")).collect();
+    format!("{{\n{}\n}}", lines.join(",\n"))
 }
 
 fn root(resources: &super::resources::Resources) -> Value {

@@ -68,6 +68,7 @@ impl Api {
             generate_name(&mut object);
             object["metadata"].text("name").clone_into(&mut request.name);
         }
+        let _allocating = self.allocating(call).await;
         steps::allocate(call, self.store(), &mut object, None)?;
         steps::prepare_for_create(call, &mut object, self.clock().now());
         let errors = steps::validate_create(call, &object);
@@ -100,6 +101,11 @@ impl Api {
         let entry = entry.map_err(|error| failure(error, &call.gr(), &name))?;
         request.commit();
         self.written(call, &entry)
+    }
+
+    /// Holds back other writers of what shares addresses and ports until this one is stored.
+    async fn allocating(&self, call: &Call) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        if steps::allocates(call) { Some(self.0.allocating.lock().await) } else { None }
     }
 
     /// Lets the server itself act on what was written.

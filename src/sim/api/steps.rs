@@ -23,6 +23,13 @@ pub(super) fn default(call: &Call, object: &mut Value) {
     }
 }
 
+const SERVICES: GroupResource = GroupResource::of("", "services");
+
+/// Tells whether objects of this kind are given addresses.
+pub(super) fn allocates(call: &Call) -> bool {
+    call.resource.storage == SERVICES && call.subresource.is_empty()
+}
+
 /// Gives a Service its addresses and ports. Upstream allocates before it validates, and takes back what it refuses; here
 /// nothing is held until the object is stored.
 pub(super) fn allocate(
@@ -31,9 +38,8 @@ pub(super) fn allocate(
     new: &mut Value,
     old: Option<&Value>,
 ) -> Result<(), Status> {
-    const SERVICES: GroupResource = GroupResource::of("", "services");
     const RANGES: GroupResource = GroupResource::of("networking.k8s.io", "servicecidrs");
-    if call.resource.storage != SERVICES || !call.subresource.is_empty() {
+    if !allocates(call) {
         return Ok(());
     }
     let ranges = store.list(&RANGES, None);

@@ -16,6 +16,7 @@ use crate::sim::attributes::UserInfo;
 use crate::sim::client::DeleteOptions;
 use crate::sim::object::Fields as _;
 use crate::sim::status::Status;
+use crate::sim::strategy::deprecation;
 
 /// A request on a resource, authorized.
 pub(crate) struct ResourceRequest<'a> {
@@ -65,6 +66,9 @@ impl Api {
         call.subresource.clone_from(&info.subresource);
         if !info.is_named {
             call.name.clear();
+        }
+        if let Some(warning) = deprecation(&resource.group, &resource.version, &resource.kind) {
+            call.warn(warning);
         }
         let response = self.dispatch(&mut call, request).await;
         Answered { response, warnings: call.warnings }

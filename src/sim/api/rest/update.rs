@@ -94,6 +94,7 @@ impl Api {
         admitted?;
         let mut new = request.object.take().unwrap_or_default();
         self.check_escalation(call, &new, Some(&old.object))?;
+        let _allocating = self.allocating(call).await;
         steps::allocate(call, self.store(), &mut new, Some(&old.object))?;
         steps::prepare_for_update(call, &mut new, &old.object, self.clock().now());
         let errors = steps::validate_update(call, &new, &old.object);

@@ -88,7 +88,6 @@ impl Api {
         call: &mut Call,
         request: &ResourceRequest<'_>,
     ) -> Result<Response<Body>, Status> {
-        call.warn("v1 ComponentStatus is deprecated in v1.19+");
         let component = |name: &str| {
             json!({ "kind": "ComponentStatus", "apiVersion": "v1", "metadata": { "name": name },
                 "conditions": [{ "type": "Healthy", "status": "True", "message": "ok" }] })
