@@ -174,11 +174,17 @@ impl Checker<'_> {
         self.names.open.then_some(Type::Dyn)
     }
 
-    /// Reads `a.b.c` as one name, if it is one: a type such as `net.IP`.
+    /// Reads `a.b.c` as one name, if it is one: a variable such as `authorizer.requestResource`, a type such as `net.IP`.
     fn qualified(&self, node: &IdedExpr) -> Option<Type> {
         let name = qualified_name(node)?;
         let root = name.split('.').next()?;
-        if self.scopes.iter().any(|(known, _)| known == root) || self.names.variables.contains_key(root) {
+        if self.scopes.iter().any(|(known, _)| known == root) {
+            return None;
+        }
+        if let Some(found) = self.names.variables.get(&name) {
+            return Some(found.clone());
+        }
+        if self.names.variables.contains_key(root) {
             return None;
         }
         super::library::type_named(&name).map(|named| Type::Type(Arc::new(named)))

@@ -147,11 +147,16 @@ impl<'e, 'a> Evaluation<'e, 'a> {
     }
 
     fn select(&mut self, node: &'e IdedExpr, select: &'e SelectExpr) -> Out<'a> {
-        if let Some(named) = qualified_name(node).and_then(|name| library::type_named(&name)) {
+        if let Some(name) = qualified_name(node) {
             let root = qualified_root(node);
-            let shadowed = self.scopes.iter().any(|(known, _)| Some(*known) == root)
-                || root.is_some_and(|root| self.variables.variable(root).is_some());
-            if !shadowed {
+            let scoped = self.scopes.iter().any(|(known, _)| Some(*known) == root);
+            if !scoped && let Some(value) = self.variables.variable(&name) {
+                return value;
+            }
+            if let Some(named) = library::type_named(&name)
+                && !scoped
+                && root.is_none_or(|root| self.variables.variable(root).is_none())
+            {
                 return Ok(Val::Type(named));
             }
         }

@@ -305,3 +305,13 @@ fn lazy_fields_and_the_authorizer_are_asked_when_needed() {
         Ok(Some(json!(false)))
     );
 }
+
+#[test]
+fn a_variables_name_may_have_dots() {
+    let environment = Environment::new().with("a", Type::Int).with("a.b", Type::String);
+    let program = environment.compile("a.b == 'x' && a == 1").unwrap();
+    let variables: BTreeMap<String, Val<'_>> =
+        [("a".to_owned(), Val::Int(1)), ("a.b".to_owned(), "x".into())].into();
+    let mut budget = CALL_LIMIT;
+    assert!(matches!(program.run(&variables, &mut budget), Ok(Val::Bool(true))));
+}

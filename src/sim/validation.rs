@@ -1,17 +1,26 @@
 //! Validation of built-in kinds: what upstream's `Validate` and `ValidateUpdate` find wrong with an object, in its words
 //! and order. Objects come decoded and defaulted, and strategy has prepared them. Custom resources are not known here.
 
-#![allow(dead_code, reason = "rules of further kinds use the rest")]
-
 use serde_json::Value;
 
+mod admission_policies;
 mod apps;
+mod autoscaling;
 mod batch;
+mod certificates;
 mod claims;
+mod classes;
 mod core;
 pub(crate) mod cursor;
+mod devices;
 mod diff;
+mod disruption;
+mod endpoint_slices;
+pub(crate) mod expressions;
+mod extensions;
+mod flow_control;
 pub(crate) mod kinds;
+mod lease;
 pub(crate) mod metadata;
 pub(crate) mod names;
 mod networking;
@@ -21,6 +30,8 @@ pub(crate) mod pod;
 mod rbac;
 mod resources;
 pub(crate) mod service;
+mod storage;
+mod webhooks;
 
 use self::cursor::At;
 use self::metadata::MetaRules;
@@ -98,6 +109,28 @@ fn create_kind(group: &str, _version: &str, kind: &str, object: &Value, rules: M
         ("networking.k8s.io", "IPAddress") => networking::ip_address(object, rules),
         ("networking.k8s.io", "ServiceCIDR") => networking::service_cidr(object, rules),
         ("rbac.authorization.k8s.io", _) => rbac::create(kind, object, rules),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+            admission_policies::policy(object, rules)
+        }
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
+            admission_policies::binding(object, rules)
+        }
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
+        ) => webhooks::create(kind, object, rules),
+        ("apiextensions.k8s.io", _) => extensions::definition(object, rules),
+        ("apiregistration.k8s.io", _) => extensions::api_service(object, rules),
+        ("storage.k8s.io", _) => storage::create(kind, object, rules),
+        ("autoscaling", _) => autoscaling::create(object, rules),
+        ("certificates.k8s.io", _) => certificates::create(object, rules),
+        ("flowcontrol.apiserver.k8s.io", _) => flow_control::create(kind, object, rules),
+        ("policy", _) => disruption::create(object),
+        ("coordination.k8s.io", _) => lease::create(object, rules),
+        ("scheduling.k8s.io", _) => classes::priority_class(object, rules),
+        ("node.k8s.io", _) => classes::runtime_class(object, rules),
+        ("discovery.k8s.io", _) => endpoint_slices::create(object, rules),
+        ("resource.k8s.io", _) => devices::create(kind, object, rules),
         _ => metadata::validate(object, rules),
     }
 }
@@ -150,6 +183,29 @@ fn update_kind(
             networking::service_cidr_update(new, old, subresource, rules)
         }
         ("rbac.authorization.k8s.io", _, _) => rbac::update(kind, new, old, rules),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", "") => {
+            admission_policies::policy_update(new, old, rules)
+        }
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding", _) => {
+            admission_policies::binding(new, rules)
+        }
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
+            _,
+        ) => webhooks::update(kind, new, old, rules),
+        ("apiextensions.k8s.io", _, _) => extensions::definition_update(new, old, subresource, rules),
+        ("apiregistration.k8s.io", _, "") => extensions::api_service_update(new, old, rules),
+        ("storage.k8s.io", _, "") => storage::update(kind, new, old, rules),
+        ("autoscaling", _, _) => autoscaling::update(new, old, subresource, rules),
+        ("certificates.k8s.io", _, _) => certificates::update(new, old, subresource, rules),
+        ("flowcontrol.apiserver.k8s.io", _, "") => flow_control::update(kind, new, old, rules),
+        ("policy", _, _) => disruption::update(new, subresource),
+        ("coordination.k8s.io", _, _) => lease::update(new, old, rules),
+        ("scheduling.k8s.io", _, _) => classes::priority_class_update(new, old, rules),
+        ("node.k8s.io", _, _) => classes::runtime_class_update(new, old, rules),
+        ("discovery.k8s.io", _, _) => endpoint_slices::update(new, old, rules),
+        ("resource.k8s.io", _, _) => devices::update(kind, new, old, subresource, rules),
         _ => metadata::validate_update(new, old, rules.core),
     }
 }

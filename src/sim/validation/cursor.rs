@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::sim::field::{ErrorList, FieldError, Path};
-use crate::sim::object::{Fields, NULL, is_empty};
+use crate::sim::object::{Fields, is_empty};
 
 /// A field path with its value; null where there is none.
 #[derive(Debug, Clone)]
@@ -88,11 +88,6 @@ impl<'a> At<'a> {
     /// Returns the texts of a list.
     pub(crate) fn strings(&self) -> Vec<&'a str> {
         self.value.as_array().map(|list| list.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
-    }
-
-    /// Returns the same path over nothing.
-    pub(crate) fn blank(&self) -> At<'static> {
-        At { path: self.path.clone(), value: NULL }
     }
 }
 

@@ -276,18 +276,6 @@ pub(crate) fn is_percent(text: &str) -> bool {
     text.strip_suffix('%').is_some_and(|n| !n.is_empty() && n.bytes().all(|c| c.is_ascii_digit()))
 }
 
-pub(crate) fn c_identifier(text: &str) -> Vec<String> {
-    let first = text.bytes().next().is_some_and(|c| c.is_ascii_alphabetic() || c == b'_');
-    if first && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') {
-        return Vec::new();
-    }
-    vec![pattern_error(
-        "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'",
-        "[A-Za-z_][A-Za-z0-9_]*",
-        &["my_name", "MY_NAME", "MyName"],
-    )]
-}
-
 /// Parses an address as Go's old parser does, which lets numbers begin with zeros.
 pub(crate) fn parse_ip(text: &str) -> Option<IpAddr> {
     if text.contains(':') {

@@ -112,7 +112,6 @@ fn spec<'a>(errors: &mut ErrorList, at: &At<'a>, meta: Option<&'a Value>, option
         grace,
         restart_policy: value.text("restartPolicy"),
         host_users: value.truth("hostUsers") != Some(false),
-        options,
     };
     let regular = at.child("containers");
     containers::regular(errors, &regular, &facts);

@@ -1,5 +1,7 @@
 //! What a real cluster answered to invalid objects, and tables of each group's rules.
 
+mod cluster;
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Options;
 use super::security;
 use super::volumes::{Volumes, climbs, relative};
 use crate::sim::field::{ErrorList, FieldError};
@@ -21,7 +20,6 @@ pub(super) struct PodFacts<'a> {
     pub(super) grace: Option<i64>,
     pub(super) restart_policy: &'a str,
     pub(super) host_users: bool,
-    pub(super) options: Options,
 }
 
 pub(super) fn regular(errors: &mut ErrorList, at: &At<'_>, pod: &PodFacts<'_>) {
