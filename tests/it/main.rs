@@ -10,3 +10,4 @@ mod kind;
 mod policy;
 mod scenarios;
 mod seed;
+mod sim_api;

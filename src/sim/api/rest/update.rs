@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::call::Call;
 use super::super::{Api, steps};
-use super::{MODIFIED, failure};
+use super::{MODIFIED, failure, place};
 use crate::sim::admission::Operation;
 use crate::sim::managed_fields::differ_only_in_times;
 use crate::sim::object::Fields as _;
@@ -84,6 +84,7 @@ impl Api {
                 format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
             return Err(Status::conflict(&gr, &call.name, detail).into());
         }
+        place(call, &mut new)?;
         keep_metadata(&mut new, &old.object);
         steps::default(call, &mut new);
         steps::track(call, Some(&old.object), &mut new, self.clock().now());
