@@ -24,7 +24,7 @@ pub use eval::Variables;
 pub use opaque::{Access, Authorize, Authorizer, Decision, Opaque};
 pub use shape::{Shape, escape};
 pub use types::{ObjectType, Type};
-pub use value::{Fields, Key, List, Map, Text, Val};
+pub use value::{Key, List, Map, Text, Val};
 
 /// What one evaluation may cost, as in Kubernetes: a step costs one, a request to the authorizer 350,000.
 pub const CALL_LIMIT: u64 = 1_000_000;

@@ -174,9 +174,9 @@ impl Checker<'_> {
         self.names.open.then_some(Type::Dyn)
     }
 
-    /// Reads `a.b.c` as one name, if it is one: a variable such as `authorizer.requestResource`, a type such as `net.IP`.
+    /// Reads `a.b.c` as one name, if it is one: a declared variable with dots, or a type such as `net.IP`.
     fn qualified(&self, node: &IdedExpr) -> Option<Type> {
-        let name = qualified_name(node)?;
+        let name = select_name(node)?;
         let root = name.split('.').next()?;
         if self.scopes.iter().any(|(known, _)| known == root) {
             return None;
@@ -379,6 +379,14 @@ fn collect_params(t: &Type, into: &mut Vec<Arc<str>>) {
             collect_params(value, into);
         }
         _ => {}
+    }
+}
+
+/// Returns `a.b.c` for a selection, also one that only tests whether `c` is there.
+pub(super) fn select_name(node: &IdedExpr) -> Option<String> {
+    match &node.expr {
+        Expr::Select(select) => Some(format!("{}.{}", qualified_name(&select.operand)?, select.field)),
+        _ => None,
     }
 }
 

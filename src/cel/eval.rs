@@ -9,7 +9,7 @@ use cel::common::ast::{
 };
 
 use super::Fault;
-use super::check::qualified_name;
+use super::check::{qualified_name, select_name};
 use super::library::{self, LIBRARY};
 use super::macros::MAP_INSERT;
 use super::value::{Key, List, Map, Text, Val};
@@ -18,11 +18,20 @@ use super::value::{Key, List, Map, Text, Val};
 pub trait Variables<'a> {
     /// Returns a variable's value, or `None` when there is no such variable.
     fn variable(&self, name: &str) -> Option<Result<Val<'a>, Fault>>;
+
+    /// Tells whether there are variables whose names begin with `root` and a dot.
+    fn has_qualified(&self, _root: &str) -> bool {
+        false
+    }
 }
 
 impl<'a> Variables<'a> for BTreeMap<String, Val<'a>> {
     fn variable(&self, name: &str) -> Option<Result<Val<'a>, Fault>> {
         self.get(name).cloned().map(Ok)
+    }
+
+    fn has_qualified(&self, root: &str) -> bool {
+        self.keys().any(|name| name.strip_prefix(root).is_some_and(|rest| rest.starts_with('.')))
     }
 }
 
@@ -147,18 +156,8 @@ impl<'e, 'a> Evaluation<'e, 'a> {
     }
 
     fn select(&mut self, node: &'e IdedExpr, select: &'e SelectExpr) -> Out<'a> {
-        if let Some(name) = qualified_name(node) {
-            let root = qualified_root(node);
-            let scoped = self.scopes.iter().any(|(known, _)| Some(*known) == root);
-            if !scoped && let Some(value) = self.variables.variable(&name) {
-                return value;
-            }
-            if let Some(named) = library::type_named(&name)
-                && !scoped
-                && root.is_none_or(|root| self.variables.variable(root).is_none())
-            {
-                return Ok(Val::Type(named));
-            }
+        if let Some(found) = self.qualified(node) {
+            return if select.test { Ok(Val::Bool(true)) } else { found };
         }
         let operand = self.of(&select.operand)?;
         if select.test {
@@ -166,6 +165,24 @@ impl<'e, 'a> Evaluation<'e, 'a> {
         }
         self.spend(1)?;
         field(&operand, &select.field)
+    }
+
+    /// Reads `a.b.c` as one name, if it is one. Most are not, which the first part tells.
+    fn qualified(&mut self, node: &'e IdedExpr) -> Option<Out<'a>> {
+        let root = qualified_root(node)?;
+        let declared = self.variables.has_qualified(root);
+        if !declared && !matches!(root, "google" | "net" | "kubernetes") {
+            return None;
+        }
+        if self.scopes.iter().any(|(known, _)| *known == root) {
+            return None;
+        }
+        let name = select_name(node)?;
+        if declared {
+            return self.variables.variable(&name);
+        }
+        let shadowed = self.variables.variable(root).is_some();
+        library::type_named(&name).filter(|_| !shadowed).map(|named| Ok(Val::Type(named)))
     }
 
     fn call(&mut self, call: &'e CallExpr) -> Out<'a> {

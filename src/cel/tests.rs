@@ -263,20 +263,7 @@ fn long_maps_take_linear_time() {
 }
 
 #[test]
-fn lazy_fields_and_the_authorizer_are_asked_when_needed() {
-    struct Once;
-    impl<'a> Fields<'a> for Once {
-        fn get(&self, name: &str) -> Option<Result<Val<'a>, Fault>> {
-            match name {
-                "good" => Some(Ok(Val::Int(4))),
-                "bad" => Some(Err(Fault::Error("composited variable failed".to_owned()))),
-                _ => None,
-            }
-        }
-        fn names(&self) -> Vec<String> {
-            vec!["good".to_owned(), "bad".to_owned()]
-        }
-    }
+fn names_with_dots_and_the_authorizer_are_asked_when_needed() {
     struct Host;
     impl Authorize for Host {
         fn authorize(&self, account: Option<(&str, &str)>, access: &Access) -> Decision {
@@ -284,26 +271,41 @@ fn lazy_fields_and_the_authorizer_are_asked_when_needed() {
             Decision { allowed, reason: "because".to_owned(), error: None }
         }
     }
-    let (once, host) = (Once, Host);
-    let variables: BTreeMap<String, Val<'_>> = [
-        ("variables".to_owned(), Val::Map(Map::Lazy(&once))),
-        ("authorizer".to_owned(), Val::Opaque(Opaque::Authorizer(Authorizer::new(&host)))),
-    ]
-    .into();
+    struct Lazy<'a>(&'a Host);
+    impl<'a> Variables<'a> for Lazy<'a> {
+        fn variable(&self, name: &str) -> Option<Result<Val<'a>, Fault>> {
+            match name {
+                "variables.good" => Some(Ok(Val::Int(4))),
+                "variables.bad" => Some(Err(Fault::Error("it fails".to_owned()))),
+                "authorizer" => Some(Ok(Val::Opaque(Opaque::Authorizer(Authorizer::new(self.0))))),
+                _ => None,
+            }
+        }
+        fn has_qualified(&self, root: &str) -> bool {
+            root == "variables"
+        }
+    }
+    let host = Host;
     let run = |source: &str| {
+        let environment = Environment::new()
+            .with("variables.good", Type::Int)
+            .with("variables.bad", Type::Bool)
+            .with("variables", Type::object("Variables", [("good".to_owned(), Type::Int)]))
+            .with("authorizer", Type::Opaque("kubernetes.authorization.Authorizer"));
         let mut budget = 10_000_000;
-        Program::compile(source).unwrap().run(&variables, &mut budget).map(|value| value.to_json())
+        environment
+            .compile(source)
+            .map_err(|error| error.to_string())?
+            .run(&Lazy(&host), &mut budget)
+            .map(|value| value.to_json())
+            .map_err(|fault| fault.to_string())
     };
-    assert_eq!(run("variables.good == 4"), Ok(Some(json!(true))));
-    assert_eq!(run("variables.bad"), Err(Fault::Error("composited variable failed".to_owned())));
-    assert_eq!(
-        run("authorizer.group('').resource('pods').namespace('a').check('get').allowed()"),
-        Ok(Some(json!(true)))
-    );
-    assert_eq!(
-        run("authorizer.serviceAccount('a', 'b').group('').resource('pods').check('get').allowed()"),
-        Ok(Some(json!(false)))
-    );
+    assert_eq!(run("variables.good == 4 && has(variables.good)"), Ok(Some(json!(true))));
+    assert_eq!(run("variables.bad"), Err("it fails".to_owned()));
+    assert!(run("variables.other").unwrap_err().contains("undefined field 'other'"));
+    let asked = "group('').resource('pods').namespace('a').check('get').allowed()";
+    assert_eq!(run(&format!("authorizer.{asked}")), Ok(Some(json!(true))));
+    assert_eq!(run(&format!("authorizer.serviceAccount('a', 'b').{asked}")), Ok(Some(json!(false))));
 }
 
 #[test]

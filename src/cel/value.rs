@@ -80,22 +80,6 @@ pub enum Map<'a> {
     Json(&'a serde_json::Map<String, Value>, Option<&'a Shape>),
     /// Made by the expression.
     Entries(Arc<BTreeMap<Key<'a>, Val<'a>>>),
-    /// Fields that are computed when they are asked for.
-    Lazy(&'a dyn Fields<'a>),
-}
-
-/// Fields that are computed when they are asked for, each once.
-pub trait Fields<'a>: Sync + Send {
-    /// Returns a field's value, or `None` when there is no such field.
-    fn get(&self, name: &str) -> Option<Result<Val<'a>, super::Fault>>;
-    /// Returns the fields' names.
-    fn names(&self) -> Vec<String>;
-}
-
-impl<'a> std::fmt::Debug for dyn Fields<'a> + '_ {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.names()).finish()
-    }
 }
 
 /// A map's key. Whole numbers are one kind of key, however they are written.
@@ -434,8 +418,6 @@ impl<'a> Map<'a> {
                 let found = entries.iter().find(|(known, _)| known.rank() == key.rank());
                 found.map(|(_, value)| Ok(value.clone()))
             }
-            (Self::Lazy(fields), Key::String(name)) => fields.get(name.as_str()),
-            (Self::Lazy(_), _) => None,
         }
     }
 
@@ -450,9 +432,6 @@ impl<'a> Map<'a> {
                 })
                 .collect(),
             Self::Entries(entries) => entries.keys().cloned().collect(),
-            Self::Lazy(fields) => {
-                fields.names().into_iter().map(|name| Key::String(Text::Shared(Arc::from(name)))).collect()
-            }
         }
     }
 }

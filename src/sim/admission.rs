@@ -23,11 +23,14 @@ mod chain;
 pub mod default_ingress_class;
 pub mod default_toleration_seconds;
 pub mod deny_service_external_ips;
+pub(crate) mod expression;
 pub mod limit_ranger;
+pub(crate) mod matching;
 pub mod namespace_exists;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod owner_references;
+pub(crate) mod params;
 pub mod placement;
 pub mod pod_security;
 pub(crate) mod pods;
@@ -38,6 +41,7 @@ pub mod service_account;
 pub mod storage;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod validating_policy;
 
 pub use chain::{Chain, Settings, SettingsError};
 

@@ -30,6 +30,7 @@ use super::service_account::ServiceAccount;
 use super::storage::default_class::DefaultStorageClass;
 use super::storage::in_use_protection::StorageObjectInUseProtection;
 use super::storage::resize::PersistentVolumeClaimResize;
+use super::validating_policy::ValidatingAdmissionPolicy;
 use super::{AdmissionCx, AdmissionRequest, Plugin};
 use crate::sim::status::Status;
 
@@ -127,7 +128,7 @@ const ROWS: &[Row] = rows! {
     "PodTopologyLabels" on;
     "MutatingAdmissionPolicy" on;
     "MutatingAdmissionWebhook" on;
-    "ValidatingAdmissionPolicy" on;
+    "ValidatingAdmissionPolicy" on => |_| Box::new(ValidatingAdmissionPolicy::default());
     "ValidatingAdmissionWebhook" on;
     "ResourceQuota" on => |parts| Box::new(ResourceQuota::new(parts.ledger.clone()));
     "AlwaysDeny" off => |_| Box::new(AlwaysDeny);

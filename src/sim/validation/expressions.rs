@@ -81,6 +81,16 @@ fn namespace() -> Type {
     let text = || Type::String;
     let texts = || Type::list(Type::String);
     let map = || Type::map(Type::String, Type::String);
+    let condition = object(
+        "kubernetes.NamespaceCondition",
+        &[
+            ("status", text()),
+            ("type", text()),
+            ("lastTransitionTime", Type::Timestamp),
+            ("message", text()),
+            ("reason", text()),
+        ],
+    );
     let metadata = object(
         "kubernetes.NamespaceMetadata",
         &[
@@ -103,7 +113,13 @@ fn namespace() -> Type {
         &[
             ("metadata", metadata),
             ("spec", object("kubernetes.NamespaceSpec", &[("finalizers", texts())])),
-            ("status", object("kubernetes.NamespaceStatus", &[("phase", text())])),
+            (
+                "status",
+                object(
+                    "kubernetes.NamespaceStatus",
+                    &[("conditions", Type::list(condition)), ("phase", text())],
+                ),
+            ),
         ],
     )
 }
