@@ -23,6 +23,7 @@ pub(crate) mod queue;
 mod quota;
 mod replica_set;
 mod stateful_set;
+mod validating_policies;
 mod workload;
 
 /// Timings of controllers: as upstream's where someone may look at them, shorter where one would only wait.
@@ -73,6 +74,7 @@ pub(crate) fn all(authority: &Arc<dyn Authority>) -> Vec<Arc<dyn Controller>> {
         Arc::new(quota::Quotas),
         Arc::new(endpoints::EndpointSlices),
         Arc::new(endpoints::Endpoints),
+        Arc::new(validating_policies::ValidatingPolicies),
         Arc::new(certificates::Signer { authority: authority.clone() }),
     ]
 }

@@ -16,6 +16,7 @@ use crate::sim::status::Status;
 
 #[cfg(test)]
 mod tests;
+pub(crate) mod type_check;
 
 static POLICIES: GroupResource =
     GroupResource::of("admissionregistration.k8s.io", "validatingadmissionpolicies");
