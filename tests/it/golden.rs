@@ -1,5 +1,10 @@
 //! kubectl's commands against the simulated cluster, held to what a real Kubernetes v1.34 answered to the letter.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests run kubectl themselves, and may be told to run one case"
+)]
+
 mod normalise;
 
 use std::collections::BTreeMap;
@@ -75,7 +80,6 @@ fn step_of(value: &serde_json::Value) -> Step {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests run kubectl themselves")]
 /// Runs one command line as the recording did; none when it takes too long.
 fn bash(
     run: &str,
@@ -225,7 +229,7 @@ async fn server() -> (SimulatedCluster, Server) {
 /// Holds every command of the corpus to the recording. `GOLDEN_ONLY=text` runs the cases whose name contains it and
 /// prints what differs.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the simulated cluster is not complete yet"]
+
 async fn kubectl_is_answered_as_by_a_real_cluster() {
     let cases: Vec<Case> =
         serde_saphyr::from_str(&std::fs::read_to_string(fixture("corpus.yaml")).unwrap()).unwrap();

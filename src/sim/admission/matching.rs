@@ -202,7 +202,7 @@ fn read(selector: &Value) -> Result<Selector, Status> {
     if selector.is_null() {
         return Ok(Selector::everything());
     }
-    Selector::from_label_selector(selector).map_err(|error| Status::internal(error))
+    Selector::from_label_selector(selector).map_err(Status::internal)
 }
 
 #[cfg(test)]
@@ -259,7 +259,7 @@ mod tests {
         request.version = "v2".to_owned();
         let rule = json!({"apiGroups": ["autoscaling"], "apiVersions": ["v1"], "operations": ["*"],
             "resources": ["horizontalpodautoscalers"]});
-        let found = rules_match(&Resources::builtin(), &request, &[rule.clone()], true).unwrap();
+        let found = rules_match(&Resources::builtin(), &request, std::slice::from_ref(&rule), true).unwrap();
         assert_eq!(found.version, "v1");
         assert!(rules_match(&Resources::builtin(), &request, &[rule], false).is_none());
     }
