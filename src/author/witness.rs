@@ -6,6 +6,9 @@ use std::time::SystemTime;
 
 /// How many files are looked at in one folder; what is watched is meant to be small.
 const MOST: usize = 20_000;
+/// A folder that every kubectl on the machine writes into; what changes there need not come from the steps, whose home
+/// is another one.
+const SHARED: &str = "cache";
 
 type State = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 
@@ -43,7 +46,8 @@ fn state(folders: &[PathBuf], except: &Path) -> State {
         let mut open = vec![folder.clone()];
         let most = found.len() + MOST;
         while let Some(path) = open.pop() {
-            if path == except || found.len() >= most {
+            let shared = path.file_name().is_some_and(|name| name == SHARED);
+            if path == except || shared || found.len() >= most {
                 continue;
             }
             let Ok(meta) = path.symlink_metadata() else { continue };
@@ -75,6 +79,8 @@ mod tests {
         std::fs::write(dir.path().join("changed"), "22").unwrap();
         std::fs::write(dir.path().join("added"), "1").unwrap();
         std::fs::write(scratch.join("allowed"), "1").unwrap();
+        std::fs::create_dir_all(dir.path().join("cache/discovery")).unwrap();
+        std::fs::write(dir.path().join("cache/discovery/servergroups.json"), "1").unwrap();
         std::fs::remove_file(dir.path().join("removed")).unwrap();
         let names: Vec<_> =
             witness.changed().iter().map(|path| path.file_name().unwrap().to_owned()).collect();

@@ -34,7 +34,8 @@ fn failed(message: String) -> ProviderError {
 }
 
 fn api_only() -> Capabilities {
-    Capabilities([(Capability::Api, Support::Simulated)].into())
+    let has = [Capability::Api, Capability::ClusterScope];
+    Capabilities(has.map(|capability| (capability, Support::Simulated)).into())
 }
 
 #[async_trait]
@@ -133,16 +134,16 @@ async fn prove_watching(watched: &[PathBuf], change: impl FnOnce(String) -> Stri
     let file = folder.join("scenario.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, change(text)).unwrap();
-    prove_all(&Catalog::open(dir.path()).unwrap(), watched).await
+    prove_all(&Catalog::open(dir.path()).unwrap(), &[], watched).await
 }
 
 #[expect(clippy::disallowed_methods, reason = "the steps need the programs that are there")]
-async fn prove_all(catalog: &Catalog, watched: &[PathBuf]) -> TestReport {
+async fn prove_all(catalog: &Catalog, names: &[&str], watched: &[PathBuf]) -> TestReport {
     let scratch = tempfile::tempdir().unwrap();
     let provider = Arc::new(InProcess::default());
     let plan = TestPlan {
         catalog,
-        scenarios: Vec::new(),
+        scenarios: names.iter().map(|name| (*name).to_owned()).collect(),
         variants: vec![Variant(1)],
         provider: provider.clone(),
         spec: ClusterSpec::default(),
@@ -190,6 +191,14 @@ async fn the_skeleton_proves_itself() {
     assert_eq!(of(Column::Wrong), Cell::Shown { shown: 3, of: 3 });
     assert_eq!(of(Column::Repeat), Cell::Shown { shown: 2, of: 2 });
     assert_eq!(of(Column::ApiDown), Cell::Shown { shown: 1, of: 1 });
+}
+
+#[tokio::test]
+async fn the_example_of_the_guide_proves_itself() {
+    let report = prove_all(&Catalog::embedded(), &["shrink-the-publisher"], &[]).await;
+    assert_eq!(problems(&report), [] as [&str; 0]);
+    assert!(report.passed);
+    assert_eq!(report.trials[0].cell(Column::Wrong), Cell::Shown { shown: 6, of: 6 });
 }
 
 /// Each defect shows in its own column and in no other.
