@@ -13,10 +13,15 @@ mod accounts;
 mod aggregation;
 mod certificates;
 mod claim;
+mod cron_job;
+mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoints;
 pub(crate) mod engine;
 mod garbage;
+mod history;
+mod job;
 mod namespace;
 mod pods;
 pub(crate) mod queue;
@@ -33,11 +38,17 @@ pub struct Settings {
     pub retry_first: Duration,
     /// The longest delay after failures.
     pub retry_most: Duration,
+    /// The delay before a Job's failed Pod is replaced; it doubles with each further failure.
+    pub job_back_off: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { retry_first: Duration::from_millis(5), retry_most: Duration::from_secs(10) }
+        Self {
+            retry_first: Duration::from_millis(5),
+            retry_most: Duration::from_secs(10),
+            job_back_off: Duration::from_secs(1),
+        }
     }
 }
 
@@ -70,6 +81,10 @@ pub(crate) fn all(authority: &Arc<dyn Authority>) -> Vec<Arc<dyn Controller>> {
         Arc::new(replica_set::ReplicaSets::new()),
         Arc::new(replica_set::ReplicaSets::of_replication_controllers()),
         Arc::new(stateful_set::StatefulSets),
+        Arc::new(daemon_set::DaemonSets),
+        Arc::new(job::Jobs),
+        Arc::new(cron_job::CronJobs),
+        Arc::new(disruption::Disruption),
         Arc::new(aggregation::AggregatedRoles),
         Arc::new(quota::Quotas),
         Arc::new(endpoints::EndpointSlices),

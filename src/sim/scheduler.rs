@@ -18,7 +18,7 @@ use super::meta;
 use super::resource::GroupResource;
 use super::status::Status;
 use cache::{Cache, PodFacts};
-pub(crate) use filter::matches_node_affinity;
+pub(crate) use filter::{is_tolerated_by, matches_node_affinity};
 
 mod cache;
 mod filter;
