@@ -21,6 +21,8 @@ use crate::sim::server::{self, ClusterInfo, ClusterRequest, Control, ServerError
 const START_PATIENCE: Duration = Duration::from_secs(20);
 /// How long an old server may take to give its folder free.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before trying again to start a server that another one kept out.
+const ENDING: Duration = Duration::from_millis(100);
 
 /// Brings up simulated clusters.
 #[derive(Debug, Clone)]
@@ -62,14 +64,22 @@ impl SimProvider {
         persist::create_dir(&self.dir).map_err(|error| self.failed("keep simulated clusters", error))?;
         let log = server::log_file(&self.dir);
         persist::remove(&log).map_err(|error| self.failed("begin the log of the server", error))?;
-        let mut process = HostCommand::new(&self.program)
-            .args(server::arguments(&self.dir))
-            .cwd(&self.dir)
-            .spawn_detached(&log)
-            .map_err(|error| self.failed("start the server of simulated clusters", error))?;
-        match control.wait(START_PATIENCE, || has_ended(&mut process)).await {
-            Ok(_) => Ok(control),
-            Err(error) => Err(self.unavailable(&error.to_string())),
+        let mut waited = Duration::ZERO;
+        loop {
+            let mut process = HostCommand::new(&self.program)
+                .args(server::arguments(&self.dir))
+                .cwd(&self.dir)
+                .spawn_detached(&log)
+                .map_err(|error| self.failed("start the server of simulated clusters", error))?;
+            match control.wait(START_PATIENCE, || has_ended(&mut process)).await {
+                Ok(_) => return Ok(control),
+                // A server that was just ending kept this one out.
+                Err(ServerError::NotRunning) if waited < STOP_PATIENCE => {
+                    tokio::time::sleep(ENDING).await;
+                    waited += ENDING;
+                }
+                Err(error) => return Err(self.unavailable(&error.to_string())),
+            }
         }
     }
 

@@ -42,7 +42,8 @@ pub async fn run(
         dir: dir.to_owned(),
         clock,
         clusters: Mutex::new(BTreeMap::new()),
-        ended: Notify::new(),
+        stopped: Notify::new(),
+        emptied: Notify::new(),
     });
     for name in names(dir) {
         if let Err(error) = host.restore(&name).await {
@@ -55,14 +56,24 @@ pub async fn run(
     let control = UnixListener::bind(&socket.path).map_err(ServerError::Listen)?;
     std::fs::set_permissions(&socket.path, std::fs::Permissions::from_mode(0o600))
         .map_err(ServerError::Listen)?;
-    tokio::select! {
-        () = host.accept(&control) => {}
-        () = host.ended.notified() => {}
-        () = host.idle() => {}
-        () = shutdown => {}
-    }
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut clusters = loop {
+        let all = tokio::select! {
+            () = host.accept(&control) => true,
+            () = host.stopped.notified() => true,
+            () = &mut shutdown => true,
+            () = host.emptied.notified() => false,
+            () = host.idle() => false,
+        };
+        // The lock is kept to the end: whoever asks for a cluster from now on gets no answer and starts another server.
+        // Otherwise a cluster that is made in this very moment would go down with this one.
+        let clusters = host.clusters.lock().await;
+        if all || clusters.is_empty() {
+            break clusters;
+        }
+    };
     let _ = std::fs::remove_file(&socket.path);
-    for (_, cluster) in std::mem::take(&mut *host.clusters.lock().await) {
+    for (_, cluster) in std::mem::take(&mut *clusters) {
         cluster.stop().await?;
     }
     drop(lock);
@@ -96,7 +107,10 @@ struct Host {
     dir: PathBuf,
     clock: Arc<dyn Clock>,
     clusters: Mutex<BTreeMap<String, SimulatedCluster>>,
-    ended: Notify,
+    /// Somebody asked the server to stop.
+    stopped: Notify,
+    /// The last cluster went.
+    emptied: Notify,
 }
 
 impl Host {
@@ -131,15 +145,15 @@ impl Host {
         let mut lines = BufReader::new(reading).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             let ask = serde_json::from_str::<Ask>(&line);
-            let (reply, ends) = match ask {
+            let (reply, then) = match ask {
                 Ok(ask) => self.answer(ask).await,
-                Err(error) => (Reply::Failed { message: format!("not understood: {error}") }, false),
+                Err(error) => (Reply::Failed { message: format!("not understood: {error}") }, None),
             };
             let mut line = serde_json::to_vec(&reply).unwrap_or_default();
             line.push(b'\n');
             let sent = writing.write_all(&line).await;
-            if ends {
-                self.ended.notify_one();
+            if let Some(then) = then {
+                then.notify_one();
             }
             if sent.is_err() {
                 return;
@@ -147,8 +161,8 @@ impl Host {
         }
     }
 
-    /// Does what is asked, and tells whether the server is to end then.
-    async fn answer(&self, ask: Ask) -> (Reply, bool) {
+    /// Does what is asked, and returns whom to tell once the reply is sent.
+    async fn answer(&self, ask: Ask) -> (Reply, Option<&Notify>) {
         let mut clusters = self.clusters.lock().await;
         let failed = |error: ServerError| match error {
             ServerError::NoCluster(name) => Reply::NoCluster { name },
@@ -159,18 +173,18 @@ impl Host {
         match ask {
             Ask::Ping => {
                 let version = env!("CARGO_PKG_VERSION").to_owned();
-                (Reply::Pong(Pong { pid: std::process::id(), version, clusters: clusters.len() }), false)
+                (Reply::Pong(Pong { pid: std::process::id(), version, clusters: clusters.len() }), None)
             }
-            Ask::List => (Reply::Clusters(clusters.values().map(|c| self.describe(c)).collect()), false),
+            Ask::List => (Reply::Clusters(clusters.values().map(|c| self.describe(c)).collect()), None),
             Ask::Create(request) => match self.create(&mut clusters, &request).await {
-                Ok(info) => (Reply::Cluster(info), false),
-                Err(error) => (failed(error), false),
+                Ok(info) => (Reply::Cluster(info), None),
+                Err(error) => (failed(error), None),
             },
             Ask::Delete { name } => match self.delete(&mut clusters, &name).await {
-                Ok(()) => (Reply::Done, clusters.is_empty()),
-                Err(error) => (failed(error), false),
+                Ok(()) => (Reply::Done, clusters.is_empty().then_some(&self.emptied)),
+                Err(error) => (failed(error), None),
             },
-            Ask::Stop => (Reply::Done, true),
+            Ask::Stop => (Reply::Done, Some(&self.stopped)),
         }
     }
 
