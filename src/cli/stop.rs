@@ -12,8 +12,9 @@ use crate::session::TaskState;
 pub(super) struct StopArgs {
     #[command(flatten)]
     session: SessionArg,
-    /// End every session
-    #[arg(long, conflicts_with = "session")]
+    /// End every session, whichever is meant otherwise
+    // No conflict with the session: that one comes from the environment in every shell that `env` has set up.
+    #[arg(long)]
     all: bool,
     /// Agree to every question
     #[arg(short, long)]

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod author;
+mod catalog;
 mod checks;
 mod golden;
 mod kind;
