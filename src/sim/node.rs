@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+mod connections;
 mod environment;
 pub mod images;
 pub(crate) mod kubelet;
@@ -14,7 +15,8 @@ mod register;
 pub mod shell;
 mod volumes;
 
-pub use logs::{LogLine, NodeLogs};
+pub use connections::NodeConnections;
+pub use logs::{LogLine, NodeLogs, Run};
 
 /// A node as its machine is: name, addresses, size.
 #[derive(Debug, Clone)]

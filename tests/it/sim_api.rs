@@ -2,6 +2,7 @@
 
 mod crash;
 mod kubectl;
+mod logs;
 mod watches;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use super::{Machine, kubelet};
 use crate::clock::Clock;
 use crate::sim::meta;
 use crate::sim::status::Status;
-use crate::sim::store::Store;
+use crate::sim::store::{Store, Watch};
 
 /// A line of a container's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,26 @@ pub struct LogLine {
     pub error: bool,
     /// The line, without its end.
     pub text: String,
+}
+
+/// One run of a container: what has a log of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// The container's name.
+    pub container: String,
+    /// The uid of its Pod.
+    uid: String,
+    id: String,
+    started: Timestamp,
+    ended: Option<Timestamp>,
+}
+
+impl Run {
+    /// Returns when the run ended, if it has.
+    pub fn ended(&self) -> Option<Timestamp> {
+        // Times of a status are whole seconds: what falls into the last one belongs to it.
+        self.ended.map(|end| kubelet::after(end, Duration::from_millis(999)))
+    }
 }
 
 /// The logs of all containers of a cluster.
@@ -38,72 +58,97 @@ impl NodeLogs {
         Self { store, machine, clock }
     }
 
-    /// Returns all that a container has written so far, or the one before it when `previous` is set.
+    /// Finds the run whose log is meant: the one that goes on or was last, or the one before it when `previous` is set.
+    /// None has run where the Pod is not on a node yet.
     ///
     /// # Errors
     /// BadRequest where there is no such container or it has not run, in the API's words.
-    pub fn lines(&self, pod: &Value, container: &str, previous: bool) -> Result<Vec<LogLine>, Status> {
+    pub fn run(&self, pod: &Value, container: &str, previous: bool) -> Result<Option<Run>, Status> {
         let name = meta::name(pod);
-        let lists = [
-            ("containers", "containerStatuses"),
-            ("initContainers", "initContainerStatuses"),
-            ("ephemeralContainers", "ephemeralContainerStatuses"),
-        ];
-        let found = lists.iter().find_map(|(list, statuses)| {
-            let spec = meta::items(&pod["spec"][*list]).find(|spec| spec["name"] == container)?;
-            Some((spec, meta::items(&pod["status"][*statuses]).find(|status| status["name"] == container)))
-        });
-        let Some((spec, status)) = found else {
+        if spec_of(pod, container).is_none() {
             return Err(Status::bad_request(format!("container {container} is not valid for pod {name}")));
-        };
+        }
         if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let waiting = |reason: &str| {
+            // Of these two upstream says more than their names.
+            let reason = match reason {
+                "ErrImagePull" => "image can't be pulled",
+                "ImagePullBackOff" => "trying and failing to pull image",
+                other => other,
+            };
             Status::bad_request(format!(
                 "container {container:?} in pod {name:?} is waiting to start: {reason}"
             ))
         };
-        let Some(status) = status else { return Err(waiting("ContainerCreating")) };
+        let Some(status) = status_of(pod, container) else { return Err(waiting("ContainerCreating")) };
         let (state, last) = (&status["state"], &status["lastState"]["terminated"]);
-        let span = |ended: &Value| {
-            let started = meta::time(&ended["startedAt"]).filter(|time| time.as_second() > 0)?;
-            Some((started, meta::time(&ended["finishedAt"])))
+        let run = |id: &Value, state: &Value| {
+            let started = meta::time(&state["startedAt"]).filter(|time| time.as_second() > 0)?;
+            Some(Run {
+                container: container.to_owned(),
+                uid: meta::uid(pod).to_owned(),
+                id: id.as_str().unwrap_or_default().to_owned(),
+                started,
+                ended: meta::time(&state["finishedAt"]),
+            })
         };
+        let over = |ended: &Value| run(&ended["containerID"], ended);
         if previous {
             if last.is_null() {
                 let text = format!("previous terminated container {container:?} in pod {name:?} not found");
                 return Err(Status::bad_request(text));
             }
-            return Ok(span(last)
-                .map(|(since, end)| self.written(pod, spec, since, end))
-                .unwrap_or_default());
+            return Ok(over(last));
         }
-        if let Some(since) = meta::time(&state["running"]["startedAt"]) {
-            return Ok(self.written(pod, spec, since, None));
+        if !state["running"].is_null() {
+            return Ok(run(&status["containerID"], &state["running"]));
         }
         if !state["terminated"].is_null() {
-            return Ok(span(&state["terminated"])
-                .map(|(since, end)| self.written(pod, spec, since, end))
-                .unwrap_or_default());
+            return Ok(over(&state["terminated"]).or_else(|| over(last)));
         }
-        match span(last) {
-            Some((since, end)) => Ok(self.written(pod, spec, since, end)),
-            None if !last.is_null() => Ok(Vec::new()),
-            None => Err(waiting(state["waiting"]["reason"].as_str().unwrap_or("ContainerCreating"))),
+        if !last.is_null() {
+            return Ok(over(last));
         }
+        Err(waiting(state["waiting"]["reason"].as_str().unwrap_or("ContainerCreating")))
     }
 
-    /// Tells whether a container still runs, so that its log may grow.
-    pub fn is_running(&self, namespace: &str, pod: &str, container: &str) -> bool {
-        let Some(entry) = self.store.get(&kubelet::PODS, namespace, pod) else { return false };
-        ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"].iter().any(|list| {
-            meta::items(&entry.object["status"][*list])
-                .any(|status| status["name"] == container && !status["state"]["running"].is_null())
-        })
+    /// Returns a run as it is by now. One whose Pod is gone has ended.
+    pub fn again(&self, run: &Run, pod: &Value) -> Run {
+        let over = |ended: &Value| Run { ended: meta::time(&ended["finishedAt"]), ..run.clone() };
+        let gone = || Run { ended: Some(self.clock.now()), ..run.clone() };
+        let Some(pod) = self.current(pod).filter(|pod| meta::uid(pod) == run.uid) else { return gone() };
+        let Some(status) = status_of(&pod, &run.container) else { return gone() };
+        let (state, last) = (&status["state"], &status["lastState"]["terminated"]);
+        if !state["running"].is_null() && status["containerID"] == run.id.as_str() {
+            return Run { ended: None, ..run.clone() };
+        }
+        let ended =
+            [&state["terminated"], last].into_iter().find(|end| end["containerID"] == run.id.as_str());
+        ended.map_or_else(gone, over)
     }
 
-    fn written(&self, pod: &Value, spec: &Value, since: Timestamp, end: Option<Timestamp>) -> Vec<LogLine> {
+    /// Returns a Pod as it is by now.
+    fn current(&self, pod: &Value) -> Option<Arc<Value>> {
+        let entry = self.store.get(&kubelet::PODS, meta::namespace(pod), meta::name(pod))?;
+        Some(entry.object.clone())
+    }
+
+    /// Returns the changes of all Pods from now on.
+    pub(super) fn changes(&self) -> Option<Watch> {
+        self.store.watch(Some(&kubelet::PODS), None).ok()
+    }
+
+    /// Returns the time by which runs are told.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns all lines that a run of a container has written until a moment, or will have as far as one can tell. What
+    /// has no end of line yet is not one, unless the run is over.
+    pub fn lines(&self, pod: &Value, run: &Run, until: Timestamp) -> Vec<LogLine> {
+        let Some(spec) = spec_of(pod, &run.container) else { return Vec::new() };
         let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
         let node = self.store.get(&kubelet::NODES, "", node).map(|entry| entry.object.clone());
         let process = Process {
@@ -113,22 +158,48 @@ impl NodeLogs {
             container: spec,
             node: node.as_deref().unwrap_or(&Value::Null),
         };
-        // Times of a status are whole seconds: what falls into the last one belongs to it.
-        let until =
-            end.map_or_else(|| self.clock.now(), |end| kubelet::after(end, Duration::from_millis(999)));
+        let end = run.ended();
+        let until = end.map_or(until, |end| end.min(until));
         let mut lines: Vec<LogLine> = Vec::new();
-        let mut open = false;
-        for written in process.trace(since, until).output {
-            let at = kubelet::after(since, written.at);
+        // Each of the two streams is cut into lines on its own.
+        let mut open = [String::new(), String::new()];
+        let mut last = run.started;
+        for written in process.trace(run.started, until).output {
+            last = kubelet::after(run.started, written.at);
+            let rest = &mut open[usize::from(written.error)];
             for piece in written.text.split_inclusive('\n') {
-                let text = piece.trim_end_matches('\n');
-                match lines.last_mut() {
-                    Some(line) if open && line.error == written.error => line.text.push_str(text),
-                    _ => lines.push(LogLine { at, error: written.error, text: text.to_owned() }),
+                match piece.strip_suffix('\n') {
+                    Some(end) => {
+                        let text = std::mem::take(rest) + end;
+                        lines.push(LogLine { at: last, error: written.error, text });
+                    }
+                    None => rest.push_str(piece),
                 }
-                open = !piece.ends_with('\n');
+            }
+        }
+        if end.is_some() {
+            for (error, text) in [(false, &open[0]), (true, &open[1])] {
+                if !text.is_empty() {
+                    lines.push(LogLine { at: last, error, text: text.clone() });
+                }
             }
         }
         lines
     }
+}
+
+const LISTS: [(&str, &str); 3] = [
+    ("containers", "containerStatuses"),
+    ("initContainers", "initContainerStatuses"),
+    ("ephemeralContainers", "ephemeralContainerStatuses"),
+];
+
+fn spec_of<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
+    LISTS.iter().find_map(|(list, _)| meta::items(&pod["spec"][*list]).find(|spec| spec["name"] == container))
+}
+
+fn status_of<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
+    LISTS
+        .iter()
+        .find_map(|(_, list)| meta::items(&pod["status"][*list]).find(|status| status["name"] == container))
 }

@@ -21,6 +21,7 @@ use crate::sim::bootstrap;
 use crate::sim::client::Client;
 use crate::sim::control_plane::{ControlPlane, Plan};
 use crate::sim::controllers::Authority;
+use crate::sim::node::NodeConnections;
 use crate::sim::pki::Pki;
 use crate::sim::store::Store;
 
@@ -123,6 +124,7 @@ impl SimulatedCluster {
         api.refresh_definitions()?;
         let authority: Arc<dyn Authority> = Arc::new(Keys(api.clone()));
         let control_plane = ControlPlane::start(&api, &authority, Plan::new(&config.nodes));
+        api.set_connector(Arc::new(NodeConnections::new(control_plane.logs().clone())));
         let mut cluster = Self {
             config,
             home,

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use cks_lab::clock::SystemClock;
 use cks_lab::sim::server::SimulatedCluster;
 
-struct Shell {
+pub(super) struct Shell {
     _cluster: SimulatedCluster,
     dir: tempfile::TempDir,
     kubeconfig: PathBuf,
 }
 
 impl Shell {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let mut cluster = SimulatedCluster::in_memory(Arc::new(SystemClock)).await.unwrap();
         cluster.listen().await.unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -25,21 +25,21 @@ impl Shell {
     }
 
     #[expect(clippy::disallowed_methods, reason = "kubectl is the client under test")]
-    fn command(&self, line: &str) -> Command {
+    pub(super) fn command(&self, line: &str) -> Command {
         let mut command = Command::new("bash");
         command.args(["-c", line]).env("KUBECONFIG", &self.kubeconfig).env("HOME", self.dir.path());
         command
     }
 
     /// Runs a command line in a thread of its own, so that the cluster goes on.
-    async fn run(&self, line: &str) -> (bool, String, String) {
+    pub(super) async fn run(&self, line: &str) -> (bool, String, String) {
         let mut command = self.command(line);
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
         (output.status.success(), text(&output.stdout), text(&output.stderr))
     }
 
-    async fn ok(&self, line: &str) -> String {
+    pub(super) async fn ok(&self, line: &str) -> String {
         let (success, out, err) = self.run(line).await;
         assert!(success, "{line}: {err}");
         out

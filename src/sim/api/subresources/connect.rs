@@ -64,19 +64,8 @@ impl Api {
         call: &mut Call,
         request: &ResourceRequest<'_>,
     ) -> Result<Response<Body>, Status> {
-        let entry = self.read(call)?;
         let kind = call.subresource.clone();
         let options = options(call, request)?;
-        let mut container = options.text("container").to_owned();
-        if matches!(kind.as_str(), "log" | "exec" | "attach") {
-            container = choose_container(&entry.object, &call.name, &container, kind == "log")?;
-            if entry.object["spec"].text("nodeName").is_empty() {
-                if kind == "log" {
-                    return Ok(answer::text(200, ""));
-                }
-                return Err(Status::bad_request(format!("pod {} does not have a host assigned", call.name)));
-            }
-        }
         if kind != "log" {
             let mut admission = self.admission_request(call, Operation::Connect, Some(options.clone()), None);
             options.text("kind").clone_into(&mut admission.kind);
@@ -87,6 +76,17 @@ impl Api {
             }
             self.collect(call, &mut admission);
             judged?;
+        }
+        let entry = self.read(call)?;
+        let mut container = options.text("container").to_owned();
+        if matches!(kind.as_str(), "log" | "exec" | "attach") {
+            container = choose_container(&entry.object, &call.name, &container)?;
+            if entry.object["spec"].text("nodeName").is_empty() {
+                if kind == "log" {
+                    return Ok(answer::text(200, ""));
+                }
+                return Err(Status::bad_request(format!("pod {} does not have a host assigned", call.name)));
+            }
         }
         let Some(connector) = self.connector() else {
             return Err(Status::not_simulated(&format!("{}/{kind}", call.resource.plural)));
@@ -159,36 +159,21 @@ fn options(call: &Call, request: &ResourceRequest<'_>) -> Result<Value, Status> 
 }
 
 /// Settles which container is meant, or says which there are.
-fn choose_container(pod: &Value, pod_name: &str, wanted: &str, for_log: bool) -> Result<String, Status> {
-    let names =
-        |field: &str| -> Vec<&str> { pod["spec"].items(field).iter().map(|c| c.text("name")).collect() };
-    let containers = names("containers");
-    let (init, ephemeral) = (names("initContainers"), names("ephemeralContainers"));
-    if wanted.is_empty() {
-        if let [only] = containers.as_slice() {
-            return Ok((*only).to_owned());
+fn choose_container(pod: &Value, pod_name: &str, wanted: &str) -> Result<String, Status> {
+    let names = ["initContainers", "containers", "ephemeralContainers"];
+    let mut names =
+        names.iter().flat_map(|list| pod["spec"].items(list)).map(|container| container.text("name"));
+    if !wanted.is_empty() {
+        if names.any(|name| name == wanted) {
+            return Ok(wanted.to_owned());
         }
-        if !for_log {
-            // Exec takes the annotated container, or the first.
-            let annotated = pod["metadata"]["annotations"].text("kubectl.kubernetes.io/default-container");
-            if let Some(found) = containers.iter().find(|name| **name == annotated) {
-                return Ok((*found).to_owned());
-            }
-        }
-        let mut message = format!(
-            "a container name must be specified for pod {pod_name}, choose one of: [{}]",
-            containers.join(" ")
-        );
-        if !init.is_empty() {
-            message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
-        }
-        if !ephemeral.is_empty() {
-            message.push_str(&format!(" or one of the ephemeral containers: [{}]", ephemeral.join(" ")));
-        }
-        return Err(Status::bad_request(message));
+        return Err(Status::bad_request(format!("container {wanted} is not valid for pod {pod_name}")));
     }
-    if containers.iter().chain(&init).chain(&ephemeral).any(|name| *name == wanted) {
-        return Ok(wanted.to_owned());
+    if let [only] = pod["spec"].items("containers") {
+        return Ok(only.text("name").to_owned());
     }
-    Err(Status::bad_request(format!("container {wanted} is not valid for pod {pod_name}")))
+    Err(Status::bad_request(format!(
+        "a container name must be specified for pod {pod_name}, choose one of: [{}]",
+        names.collect::<Vec<_>>().join(" ")
+    )))
 }
