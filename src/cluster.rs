@@ -175,6 +175,22 @@ pub trait Provider: Send + Sync {
         spec: &ClusterSpec,
         progress: &dyn Progress,
     ) -> Result<ClusterRecord, ProviderError>;
+    /// Tells whether [`Provider::copy`] can be used. Where not, it takes a new cluster and the same steps again.
+    fn copies(&self) -> bool {
+        false
+    }
+    /// Creates a cluster with the nodes and objects that another one has now, as [`Provider::create`] does.
+    ///
+    /// # Errors
+    /// [`ProviderError`], always where it cannot copy.
+    async fn copy(
+        &self,
+        original: &ClusterRecord,
+        _spec: &ClusterSpec,
+    ) -> Result<ClusterRecord, ProviderError> {
+        let message = format!("cluster `{}` of provider `{}` cannot be copied", original.name, self.name());
+        Err(ProviderError::Failed { message, source: None })
+    }
     /// Rebuilds the handle, restarting what has died where that is possible.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
-//! One cluster, seeded, and what is shown on it.
+//! One cluster, seeded or a copy of a seeded one, and what is shown on it.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::dead::Dead;
@@ -52,20 +52,101 @@ impl Progress for Silent {
     fn detail(&self, _: &str) {}
 }
 
-/// Runs a job on a cluster of its own and removes that.
-pub(super) async fn run(job: Job, scenario: &Scenario, place: &Place<'_>) -> Vec<Proof> {
-    let record = match place.provider.create(&place.spec, &Silent).await {
-        Ok(record) => record,
-        Err(error) => return failed(job, scenario, format!("no cluster: {}", chain(&error))),
+/// A cluster as the seed leaves it, which the clusters of jobs are copies of.
+pub(super) struct Original {
+    record: ClusterRecord,
+    task_dir: PathBuf,
+    baseline: Baseline,
+}
+
+impl Original {
+    /// Seeds a cluster to copy; `Err` says why there is none.
+    pub(super) async fn new(scenario: &Scenario, place: &Place<'_>) -> Result<Self, String> {
+        let record = create(place).await?;
+        let task_dir = place.scratch.join("task");
+        let seeded = async {
+            let cluster = attach(place, &record).await?;
+            seeded(scenario, place, cluster.as_ref(), &task_dir).await
+        };
+        match seeded.await {
+            Ok(baseline) => Ok(Self { record, task_dir, baseline }),
+            Err(problem) => {
+                // What is left of it goes with the run.
+                let _ = place.provider.delete(&record).await;
+                Err(problem)
+            }
+        }
+    }
+
+    /// Removes it; `Err` says what kept it from that.
+    pub(super) async fn remove(self, provider: &dyn Provider) -> Result<(), String> {
+        let removed = provider.delete(&self.record).await;
+        removed.map_err(|error| format!("the cluster could not be removed: {}", chain(&error)))
+    }
+}
+
+/// Runs a job on a cluster of its own, a copy of the original where there is one, and removes that.
+pub(super) async fn run(
+    job: Job,
+    scenario: &Scenario,
+    place: &Place<'_>,
+    original: Option<&Original>,
+) -> Vec<Proof> {
+    let made = match original {
+        None => create(place).await,
+        Some(original) => {
+            let copied = place.provider.copy(&original.record, &place.spec).await;
+            copied.map_err(|error| format!("no cluster: {}", chain(&error)))
+        }
     };
-    let proofs = match place.provider.attach(&record).await {
-        Ok(cluster) => on_cluster(job, scenario, place, cluster.as_ref(), &record).await,
-        Err(error) => failed(job, scenario, format!("no cluster: {}", chain(&error))),
+    let record = match made {
+        Ok(record) => record,
+        Err(problem) => return failed(job, scenario, &problem),
+    };
+    let proofs = match attach(place, &record).await {
+        Ok(cluster) => on_cluster(job, scenario, place, cluster.as_ref(), &record, original).await,
+        Err(problem) => failed(job, scenario, &problem),
     };
     match place.provider.delete(&record).await {
         Ok(()) => proofs,
-        Err(error) => add(proofs, format!("the cluster could not be removed: {}", chain(&error))),
+        Err(error) => add(proofs, &format!("the cluster could not be removed: {}", chain(&error))),
     }
+}
+
+async fn create(place: &Place<'_>) -> Result<ClusterRecord, String> {
+    let created = place.provider.create(&place.spec, &Silent).await;
+    created.map_err(|error| format!("no cluster: {}", chain(&error)))
+}
+
+async fn attach(place: &Place<'_>, record: &ClusterRecord) -> Result<Box<dyn Cluster>, String> {
+    let attached = place.provider.attach(record).await;
+    attached.map_err(|error| format!("no cluster: {}", chain(&error)))
+}
+
+async fn seeded(
+    scenario: &Scenario,
+    place: &Place<'_>,
+    cluster: &dyn Cluster,
+    task_dir: &Path,
+) -> Result<Baseline, String> {
+    let no_folder = |error: std::io::Error| format!("no scratch folder: {error}");
+    std::fs::create_dir_all(task_dir).map_err(no_folder)?;
+    let seeded = seed(scenario, cluster, &place.spec.name, task_dir, &Silent).await;
+    seeded.map_err(|error| format!("the seed failed: {}", chain(&error)))
+}
+
+/// Copies a folder of plain files with their modes.
+fn copy_dir(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy_dir(&entry.path(), &target)?,
+            false => std::fs::copy(entry.path(), &target).map(drop)?,
+        }
+    }
+    Ok(())
 }
 
 struct Stand<'a> {
@@ -82,17 +163,27 @@ async fn on_cluster(
     place: &Place<'_>,
     cluster: &dyn Cluster,
     record: &ClusterRecord,
+    original: Option<&Original>,
 ) -> Vec<Proof> {
     let task_dir = place.scratch.join("task");
     let kubeconfig = cluster.kubeconfig();
-    let steps =
-        match Steps::prepare(place.scratch, scenario, kubeconfig, &task_dir, place.path, place.timeout) {
-            Ok(steps) => steps,
-            Err(error) => return failed(job, scenario, format!("no scratch folder: {error}")),
-        };
-    let baseline = match seed(scenario, cluster, &place.spec.name, &task_dir, &Silent).await {
-        Ok(baseline) => baseline,
-        Err(error) => return failed(job, scenario, format!("the seed failed: {}", chain(&error))),
+    let prepared = match original {
+        None => Ok(()),
+        Some(original) => copy_dir(&original.task_dir, &task_dir),
+    };
+    let prepared = prepared.and_then(|()| {
+        Steps::prepare(place.scratch, scenario, kubeconfig, &task_dir, place.path, place.timeout)
+    });
+    let steps = match prepared {
+        Ok(steps) => steps,
+        Err(error) => return failed(job, scenario, &format!("no scratch folder: {error}")),
+    };
+    let baseline = match original {
+        Some(original) => original.baseline.clone(),
+        None => match seeded(scenario, place, cluster, &task_dir).await {
+            Ok(baseline) => baseline,
+            Err(problem) => return failed(job, scenario, &problem),
+        },
     };
     let stand = Stand { scenario, cluster, task_dir: &task_dir, baseline, steps };
     match job {
@@ -135,8 +226,7 @@ impl<'a> Stand<'a> {
     async fn solution(&self, provider: &dyn Provider, record: &ClusterRecord) -> Vec<Proof> {
         let problems = self.fix(&self.scenario.solution.run).await;
         if !problems.is_empty() {
-            let text = problems.join("; ");
-            return failed(Job::Solution, self.scenario, text);
+            return failed(Job::Solution, self.scenario, &problems.join("; "));
         }
         let first = self.judge().await;
         let second = self.judge().await;
@@ -200,8 +290,8 @@ fn proof(column: Column, describe: &str, problems: Vec<String>) -> Proof {
 }
 
 /// The proofs that a job would have shown, all with the one problem that kept it from it.
-fn failed(job: Job, scenario: &Scenario, problem: String) -> Vec<Proof> {
-    let with = |column, describe: &str| proof(column, describe, vec![problem.clone()]);
+pub(super) fn failed(job: Job, scenario: &Scenario, problem: &str) -> Vec<Proof> {
+    let with = |column, describe: &str| proof(column, describe, vec![problem.to_owned()]);
     let attack = |describe| scenario.attack.iter().map(move |_| with(Column::Attack, describe));
     match job {
         Job::Untouched => {
@@ -223,9 +313,9 @@ fn failed(job: Job, scenario: &Scenario, problem: String) -> Vec<Proof> {
     }
 }
 
-fn add(mut proofs: Vec<Proof>, problem: String) -> Vec<Proof> {
+fn add(mut proofs: Vec<Proof>, problem: &str) -> Vec<Proof> {
     if let Some(first) = proofs.first_mut() {
-        first.problems.push(problem);
+        first.problems.push(problem.to_owned());
     }
     proofs
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use tokio::sync::Semaphore;
 
-use super::job::{self, Job, Place};
+use super::job::{self, Job, Original, Place};
 use super::results::{Proof, TestReport, Trial};
 use super::witness::Witness;
 use crate::clock::Clock;
@@ -82,34 +83,21 @@ pub async fn test(
             loaded.push(load(plan, name, *variant)?);
         }
     }
-    let jobs: Vec<(usize, Job, &Scenario)> = loaded
-        .iter()
-        .enumerate()
-        .filter_map(|(index, (_, scenario))| Some((index, scenario.as_ref()?)))
-        .flat_map(|(index, scenario)| Job::all(scenario).into_iter().map(move |job| (index, job, scenario)))
-        .collect();
-    observe(TestEvent::Planned { clusters: jobs.len() });
+    let scenarios = || {
+        let with_index = loaded.iter().enumerate();
+        with_index.filter_map(|(index, (_, scenario))| Some((index, scenario.as_ref()?)))
+    };
+    observe(TestEvent::Planned { clusters: scenarios().map(|(_, scenario)| Job::all(scenario).len()).sum() });
     // In a cluster that is somebody's own, the namespaces of two seeds would be the same.
     let parallel = if plan.spec.context.is_some() { 1 } else { plan.parallel.max(1) };
-    let results: Vec<(usize, usize, Vec<Proof>, f64)> = futures::stream::iter(jobs.into_iter().enumerate())
-        .map(|(number, (index, job, scenario))| async move {
-            let before = plan.clock.monotonic();
-            let proofs = in_scratch(plan, number, job, scenario).await;
-            let done = TestEvent::Done {
-                scenario: scenario.id.as_str(),
-                variant: scenario.variant,
-                proofs: &proofs,
-            };
-            observe(done);
-            (index, number, proofs, (plan.clock.monotonic() - before).as_secs_f64())
-        })
+    let run = Run { plan, observe, room: Semaphore::new(parallel) };
+    let results: Vec<(usize, Vec<Proof>, f64)> = futures::stream::iter(scenarios())
+        .map(|(index, scenario)| run.scenario(index, scenario))
         .buffer_unordered(parallel)
         .collect()
         .await;
     let mut trials: Vec<Trial> = loaded.into_iter().map(|(trial, _)| trial).collect();
-    let mut results = results;
-    results.sort_by_key(|(_, number, ..)| *number);
-    for (index, _, proofs, seconds) in results {
+    for (index, proofs, seconds) in results {
         trials[index].proofs.extend(proofs);
         trials[index].seconds += seconds;
     }
@@ -164,21 +152,84 @@ fn load(
     }
 }
 
-async fn in_scratch(plan: &TestPlan<'_>, number: usize, job: Job, scenario: &Scenario) -> Vec<Proof> {
-    let name = format!("{}-{number}", plan.prefix);
-    let scratch = plan.scratch.join(&name);
-    let spec = ClusterSpec { dir: scratch.join("cluster"), name, ..plan.spec.clone() };
-    let place = Place {
-        provider: plan.provider.as_ref(),
-        spec,
-        scratch: &scratch,
-        path: &plan.path,
-        timeout: plan.timeout,
-    };
-    let proofs = job::run(job, scenario, &place).await;
-    // Nothing in it is wanted any more; what cannot be removed goes with the scratch folder.
-    let _ = remove(&scratch);
-    proofs
+/// A run under way; `room` is for so many clusters as may work at once.
+struct Run<'a> {
+    plan: &'a TestPlan<'a>,
+    observe: &'a (dyn Fn(TestEvent<'_>) + Sync),
+    room: Semaphore,
+}
+
+impl Run<'_> {
+    /// Runs every job of a scenario; the seconds are those that its jobs took together.
+    async fn scenario(&self, index: usize, scenario: &Scenario) -> (usize, Vec<Proof>, f64) {
+        let before = self.plan.clock.monotonic();
+        let mut seconds = 0.0;
+        let scratch = self.plan.scratch.join(format!("{}-{index}", self.plan.prefix));
+        let original = match self.plan.provider.copies() {
+            false => Ok(None),
+            true => {
+                let _room = self.room.acquire().await;
+                Original::new(scenario, &self.place(&scratch)).await.map(Some)
+            }
+        };
+        seconds += (self.plan.clock.monotonic() - before).as_secs_f64();
+        let jobs = Job::all(scenario).into_iter().enumerate().map(|(number, job)| {
+            let original = &original;
+            async move {
+                let _room = self.room.acquire().await;
+                let before = self.plan.clock.monotonic();
+                let proofs = match original {
+                    Ok(original) => self.job(index, number, job, scenario, original.as_ref()).await,
+                    Err(problem) => job::failed(job, scenario, problem),
+                };
+                let done = TestEvent::Done {
+                    scenario: scenario.id.as_str(),
+                    variant: scenario.variant,
+                    proofs: &proofs,
+                };
+                (self.observe)(done);
+                (proofs, (self.plan.clock.monotonic() - before).as_secs_f64())
+            }
+        });
+        let done = futures::future::join_all(jobs).await;
+        seconds += done.iter().map(|(_, seconds)| seconds).sum::<f64>();
+        let mut proofs: Vec<Proof> = done.into_iter().flat_map(|(proofs, _)| proofs).collect();
+        if let Ok(Some(original)) = original
+            && let Err(problem) = original.remove(self.plan.provider.as_ref()).await
+            && let Some(first) = proofs.first_mut()
+        {
+            first.problems.push(problem);
+        }
+        let _ = remove(&scratch);
+        (index, proofs, seconds)
+    }
+
+    async fn job(
+        &self,
+        index: usize,
+        number: usize,
+        job: Job,
+        scenario: &Scenario,
+        original: Option<&Original>,
+    ) -> Vec<Proof> {
+        let scratch = self.plan.scratch.join(format!("{}-{index}-{number}", self.plan.prefix));
+        let proofs = job::run(job, scenario, &self.place(&scratch), original).await;
+        // Nothing in it is wanted any more; what cannot be removed goes with the scratch folder.
+        let _ = remove(&scratch);
+        proofs
+    }
+
+    /// A place whose cluster is named as its folder is.
+    fn place<'p>(&'p self, scratch: &'p Path) -> Place<'p> {
+        let name = scratch.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Place {
+            provider: self.plan.provider.as_ref(),
+            spec: ClusterSpec { dir: scratch.join("cluster"), name, ..self.plan.spec.clone() },
+            scratch,
+            path: &self.plan.path,
+            timeout: self.plan.timeout,
+        }
+    }
 }
 
 fn remove(scratch: &Path) -> std::io::Result<()> {

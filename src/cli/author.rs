@@ -59,6 +59,9 @@ pub(super) struct TestArgs {
     /// The scenarios; all of them where none is named
     #[arg(id = "names", value_name = "SCENARIO")]
     names: Vec<String>,
+    /// All of them, which is also what is meant where none is named
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
     /// Where the clusters come from
     #[arg(short, long, value_name = "PROVIDER", value_parser = clap::builder::PossibleValuesParser::new(registry::choices()))]
     provider: Option<String>,
@@ -214,8 +217,8 @@ async fn test(cx: &Cx, args: &TestArgs) -> Result<Exit, CliError> {
         },
         prefix: prefix.clone(),
         scratch: scratch.path().to_owned(),
-        // Steps are mostly kubectl starting up; a cluster of containers takes more.
-        parallel: args.parallel.map_or(if provider.name() == "sim" { cores * 2 } else { 1 }, usize::from),
+        // Steps are mostly kubectl starting up and waiting; a cluster of containers takes more.
+        parallel: args.parallel.map_or(if provider.copies() { cores * 4 } else { 1 }, usize::from),
         path: cx.environment.path.clone(),
         timeout: Duration::from_secs(args.timeout),
         watched: vec![cx.environment.home.join(".kube")],

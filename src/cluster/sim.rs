@@ -83,6 +83,28 @@ impl SimProvider {
         }
     }
 
+    async fn make(
+        &self,
+        spec: &ClusterSpec,
+        copy_of: Option<String>,
+    ) -> Result<ClusterRecord, ProviderError> {
+        let control = self.ensure().await?;
+        let request = ClusterRequest { name: spec.name.clone(), workers: spec.workers, copy_of };
+        let info = match control.create(&request).await {
+            // The server ended with its last cluster just when it was asked.
+            Err(ServerError::NotRunning | ServerError::Silent) => self.ensure().await?.create(&request).await,
+            other => other,
+        };
+        let info = info.map_err(|error| self.failed("create a simulated cluster", error))?;
+        Ok(ClusterRecord {
+            provider: self.name().to_owned(),
+            name: spec.name.clone(),
+            dir: spec.dir.clone(),
+            kubeconfig: info.kubeconfig,
+            data: serde_json::Value::Null,
+        })
+    }
+
     async fn wait_until_free(&self, control: &Control) -> Result<(), ProviderError> {
         let gone = async {
             while control.ping().await.is_ok() {
@@ -155,21 +177,19 @@ impl Provider for SimProvider {
         progress: &dyn Progress,
     ) -> Result<ClusterRecord, ProviderError> {
         progress.stage("starting a simulated cluster");
-        let control = self.ensure().await?;
-        let request = ClusterRequest { name: spec.name.clone(), workers: spec.workers };
-        let info = match control.create(&request).await {
-            // The server ended with its last cluster just when it was asked.
-            Err(ServerError::NotRunning | ServerError::Silent) => self.ensure().await?.create(&request).await,
-            other => other,
-        };
-        let info = info.map_err(|error| self.failed("create a simulated cluster", error))?;
-        Ok(ClusterRecord {
-            provider: self.name().to_owned(),
-            name: spec.name.clone(),
-            dir: spec.dir.clone(),
-            kubeconfig: info.kubeconfig,
-            data: serde_json::Value::Null,
-        })
+        self.make(spec, None).await
+    }
+
+    fn copies(&self) -> bool {
+        true
+    }
+
+    async fn copy(
+        &self,
+        original: &ClusterRecord,
+        spec: &ClusterSpec,
+    ) -> Result<ClusterRecord, ProviderError> {
+        self.make(spec, Some(original.name.clone())).await
     }
 
     async fn attach(&self, record: &ClusterRecord) -> Result<Box<dyn Cluster>, ProviderError> {

@@ -440,6 +440,18 @@ impl Store {
         Ok(())
     }
 
+    /// Writes all that was acknowledged into an empty folder, from which another store can be opened. A store in memory
+    /// has nothing to copy.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn copy_to(&self, dir: &Path) -> Result<(), StoreError> {
+        match self.writer().as_ref() {
+            Some(disk) => Ok(disk.copy_to(dir)?),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the bytes that the disk holds for an object, sealed where values are transformed.
     pub fn stored(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Vec<u8>> {
         let entry = self.get(resource, namespace, name)?;

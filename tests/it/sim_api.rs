@@ -1,5 +1,6 @@
 //! The simulated API over HTTP: reads, writes and watches by Kubernetes' rules, for whatever client asks.
 
+mod copy;
 mod crash;
 mod kubectl;
 mod logs;

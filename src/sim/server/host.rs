@@ -222,7 +222,21 @@ impl Host {
         }
         remove(&dir)?;
         persist::create_dir(&dir)?;
-        let made = self.bring_up(SimConfig::new(name, request.workers), &dir).await;
+        let config = match &request.copy_of {
+            None => Ok(SimConfig::new(name, request.workers)),
+            Some(original) => match clusters.get(original) {
+                None => Err(ServerError::NoCluster(original.clone())),
+                Some(cluster) => cluster.copy_to(&dir).map(|()| SimConfig {
+                    name: name.clone(),
+                    port: 0,
+                    ..cluster.config().clone()
+                }),
+            },
+        };
+        let made = match config {
+            Ok(config) => self.bring_up(config, &dir).await,
+            Err(error) => Err(error),
+        };
         match made {
             Ok(cluster) => {
                 let info = self.describe(&cluster);

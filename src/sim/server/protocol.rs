@@ -12,6 +12,8 @@ pub struct ClusterRequest {
     pub name: String,
     /// How many worker nodes beside the control plane.
     pub workers: u32,
+    /// The cluster whose nodes, keys and objects it is to have, where it is not to be a fresh one.
+    pub copy_of: Option<String>,
 }
 
 /// A cluster that runs.

@@ -104,7 +104,7 @@ impl SimulatedCluster {
         let (store, pki) = match &home {
             Home::Memory => (Store::in_memory(), Pki::generate(&config.nodes, clock.now())?),
             Home::Dir(dir) => {
-                let keys = dir.join("pki");
+                let keys = dir.join(KEYS);
                 let pki = if keys.join("sa.key").exists() {
                     Pki::load(&keys)?
                 } else {
@@ -112,7 +112,7 @@ impl SimulatedCluster {
                     pki.save(&keys)?;
                     pki
                 };
-                (Store::open(&dir.join("store"))?, pki)
+                (Store::open(&dir.join(OBJECTS))?, pki)
             }
         };
         let authenticator =
@@ -136,6 +136,15 @@ impl SimulatedCluster {
         cluster.tasks.spawn(cluster.api.clone().clear_up_definitions());
         cluster.start_maintenance();
         Ok(cluster)
+    }
+
+    /// Writes the keys and the objects into a folder, from which another cluster can be started.
+    ///
+    /// # Errors
+    /// [`ServerError`] when they cannot be written.
+    pub fn copy_to(&self, dir: &Path) -> Result<(), ServerError> {
+        self.api.pki().save(&dir.join(KEYS))?;
+        Ok(self.api.store().copy_to(&dir.join(OBJECTS))?)
     }
 
     fn start_maintenance(&mut self) {
@@ -256,6 +265,10 @@ impl SimulatedCluster {
     }
 }
 
+/// The folder of a cluster's keys and certificates.
+const KEYS: &str = "pki";
+/// The folder of a cluster's objects.
+const OBJECTS: &str = "store";
 /// The learner's kubeconfig in a cluster's folder.
 pub(super) const ADMIN_FILE: &str = "kubeconfig";
 /// The grader's kubeconfig in a cluster's folder.

@@ -126,6 +126,18 @@ impl Disk {
         Ok(disk)
     }
 
+    /// Copies the files as they are; the caller keeps writers out.
+    pub(super) fn copy_to(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)?;
+        for stem in ["snapshot", "log"] {
+            for number in numbered(&self.dir, stem)? {
+                let name = format!("{stem}.{number}");
+                fs::copy(self.dir.join(&name), dir.join(&name))?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn seal(&self, resource: &GroupResource, key: &str, plain: &[u8]) -> Option<Vec<u8>> {
         self.transformer.as_ref()?.seal(resource, key, plain)
     }

@@ -85,7 +85,7 @@ async fn no_acknowledged_write_is_lost_when_the_server_is_killed() {
     let control = Control::new(home.path());
     let mut server = start(home.path());
     control.wait(Duration::from_secs(30), || false).await.unwrap();
-    let request = ClusterRequest { name: "crash".to_owned(), workers: 0 };
+    let request = ClusterRequest { name: "crash".to_owned(), ..ClusterRequest::default() };
     let created = control.create(&request).await.unwrap();
     let expected = Expected::default();
     for round in 0..4u64 {
@@ -137,7 +137,7 @@ async fn a_folder_has_one_server_and_a_stale_socket_is_no_obstacle() {
     second.wait().unwrap();
     assert_eq!(control.ping().await.unwrap().pid, first.id());
     assert!(matches!(
-        control.create(&ClusterRequest { name: "../x".to_owned(), workers: 0 }).await,
+        control.create(&ClusterRequest { name: "../x".to_owned(), ..ClusterRequest::default() }).await,
         Err(ServerError::BadName(_))
     ));
     assert!(matches!(control.delete("none").await, Err(ServerError::NoCluster(_))));
