@@ -4,8 +4,12 @@
 mod admission;
 mod answer;
 mod api;
+mod audit_policy;
 mod can_i;
+mod dockerfile;
+mod document;
 mod expect;
+mod falco_rule;
 mod node_file;
 mod object;
 mod permissions;
@@ -25,8 +29,12 @@ use serde_json::Value;
 
 pub use admission::{Admission, AdmittedRow, Operation, RefusedBy, RefusedRow};
 pub use answer::{Answer, Case, Fact, Order};
+pub use audit_policy::{AuditPolicy, AuditRow, Level, Stage};
 pub use can_i::{CanI, PermissionRow};
+pub use dockerfile::{Dockerfile, FinalUser, Keeps, Pinned, RemoteAdd};
+pub use document::{KeyOf, NodePath, Source};
 pub use expect::{Expect, Format};
+pub use falco_rule::{Alert, FalcoEvent, FalcoRule, Priority};
 pub use node_file::NodeFile;
 pub use reach::{Protocol, Reach, ReachEnd, ReachRow, ReachSource};
 pub use resource::Resource;
@@ -71,6 +79,14 @@ pub enum CheckError {
     /// What was recorded at the start is missing or damaged.
     #[error("nothing was recorded at the start for this check")]
     NoBaseline,
+    /// A file of the task folder is there and cannot be read.
+    #[error("`{file}` cannot be read: {reason}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
     /// The check itself is wrong; lint should have caught it.
     #[error("the check is faulty: {0}")]
     Spec(String),
@@ -116,6 +132,11 @@ pub trait Check {
     /// What the kind needs of a cluster.
     const NEEDS: &'static [Capability] = &[Capability::Api];
 
+    /// Returns what this one needs of a cluster, where that depends on the specification.
+    fn needs(&self) -> &'static [Capability] {
+        Self::NEEDS
+    }
+
     /// Pushes a message for each fault in the specification that parsing cannot see: CEL that does not compile,
     /// an expectation that is empty and so could not fail.
     fn lint(&self, _faults: &mut Vec<String>) {}
@@ -151,9 +172,9 @@ macro_rules! checks {
                 match self { $(Self::$kind(_) => $key,)* }
             }
 
-            /// Returns what the kind needs of a cluster.
+            /// Returns what the check needs of a cluster.
             pub fn needs(&self) -> &'static [Capability] {
-                match self { $(Self::$kind(_) => <$kind as Check>::NEEDS,)* }
+                match self { $(Self::$kind(check) => Check::needs(check),)* }
             }
 
             /// Returns the faults of the specification that parsing cannot see.
@@ -204,6 +225,12 @@ checks! {
     "nodeFile" => NodeFile,
     /// Compares the learner's written answer with facts.
     "answer" => Answer,
+    /// Evaluates an audit policy on a table of requests.
+    "auditPolicy" => AuditPolicy,
+    /// Judges the image that a Dockerfile builds.
+    "dockerfile" => Dockerfile,
+    /// Evaluates Falco rules on recorded events.
+    "falcoRule" => FalcoRule,
 }
 
 impl Verdict {

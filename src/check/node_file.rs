@@ -173,8 +173,20 @@ impl NodeFile {
     }
 }
 
+/// Returns the one node of a name, or the first of the control plane.
+///
+/// # Errors
+/// [`CheckError`] when the API does not answer.
+pub(crate) async fn one(api: &Api, name: &str) -> Result<Option<String>, CheckError> {
+    let of = NodeFile { node: name.to_owned(), ..NodeFile::default() };
+    Ok(of.nodes(api).await?.into_iter().next())
+}
+
 /// Returns what a command wrote, or `None` when it says that there is no such file.
-fn read(node: &str, path: &str, output: ExecOutput) -> Result<Option<String>, CheckError> {
+///
+/// # Errors
+/// [`CheckError`] when it failed otherwise.
+pub(crate) fn read(node: &str, path: &str, output: ExecOutput) -> Result<Option<String>, CheckError> {
     if output.status == 0 {
         return String::from_utf8(output.stdout)
             .map(Some)

@@ -26,32 +26,56 @@ pub(crate) fn lint(file: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Reads a file of the task folder, and no other: a link that leads out is not followed.
+/// What was found, as bytes.
+pub(crate) enum Bytes {
+    /// The bytes.
+    Read(Vec<u8>),
+    /// Nothing that could be read, and why.
+    Unusable(Finding),
+}
+
+/// Reads a text of the task folder, and nothing outside: a link that leads out is not followed.
 ///
 /// # Errors
-/// [`CheckError::Spec`] when the folder itself cannot be read.
+/// [`CheckError`] when the folder or a file that is there cannot be read.
 pub(crate) async fn read(folder: &Path, file: &str, largest: u64) -> Result<Content, CheckError> {
+    Ok(match read_bytes(folder, file, largest).await? {
+        Bytes::Unusable(finding) => Content::Unusable(finding),
+        Bytes::Read(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Content::Text(text),
+            Err(_) => {
+                let label = format!("file {file}");
+                Content::Unusable(Finding::new(label, "", "a text", "bytes that are no text"))
+            }
+        },
+    })
+}
+
+/// Reads a file of the task folder as [`read`] does.
+///
+/// # Errors
+/// [`CheckError`] when the folder or a file that is there cannot be read.
+pub(crate) async fn read_bytes(folder: &Path, file: &str, largest: u64) -> Result<Bytes, CheckError> {
     lint(file).map_err(|fault| CheckError::Spec(format!("`{file}`: {fault}")))?;
     let folder = tokio::fs::canonicalize(folder)
         .await
         .map_err(|error| CheckError::Spec(format!("the task folder cannot be read: {error}")))?;
     let unusable = |expected: &str, actual: &str| {
-        Ok(Content::Unusable(Finding::new(format!("file {file}"), "", expected, actual)))
+        Ok(Bytes::Unusable(Finding::new(format!("file {file}"), "", expected, actual)))
     };
     let path = match tokio::fs::canonicalize(folder.join(file)).await {
         Ok(path) => path,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error)
+            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
+        {
             return unusable("it exists", "it does not");
         }
-        Err(error) => return unusable("it can be read", &error.to_string()),
+        Err(error) => return Err(unreadable(file, &error)),
     };
     if !path.starts_with(&folder) {
         return unusable("it lies in the task folder", "a link that leads out of it");
     }
-    let facts = match tokio::fs::metadata(&path).await {
-        Ok(facts) => facts,
-        Err(error) => return unusable("it can be read", &error.to_string()),
-    };
+    let facts = tokio::fs::metadata(&path).await.map_err(|error| unreadable(file, &error))?;
     // Anything else, such as a pipe, might never end.
     if !facts.is_file() {
         return unusable("a file", "something else");
@@ -59,13 +83,60 @@ pub(crate) async fn read(folder: &Path, file: &str, largest: u64) -> Result<Cont
     if facts.len() > largest {
         return unusable(&format!("at most {largest} bytes"), &format!("{} bytes", facts.len()));
     }
-    match tokio::fs::read(&path).await {
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => Ok(Content::Text(text)),
-            Err(_) => unusable("a text", "bytes that are no text"),
-        },
-        Err(error) => unusable("it can be read", &error.to_string()),
+    let bytes = tokio::fs::read(&path).await.map_err(|error| unreadable(file, &error))?;
+    Ok(Bytes::Read(bytes))
+}
+
+/// Lists the files below a folder of the task folder, as paths relative to that folder, ordered; `None` when there is
+/// no such folder. Links to folders are not followed.
+///
+/// # Errors
+/// [`CheckError`] when a folder that is there cannot be read, or holds more than [`MOST_FILES`].
+pub(crate) async fn list(folder: &Path, dir: &str) -> Result<Option<Vec<String>>, CheckError> {
+    lint(dir).map_err(|fault| CheckError::Spec(format!("`{dir}`: {fault}")))?;
+    let mut folders = vec![String::new()];
+    let mut files = Vec::new();
+    while let Some(below) = folders.pop() {
+        let place = folder.join(dir).join(&below);
+        let mut entries = match tokio::fs::read_dir(&place).await {
+            Ok(entries) => entries,
+            Err(error)
+                if below.is_empty()
+                    && matches!(
+                        error.kind(),
+                        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                    ) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(unreadable(dir, &error)),
+        };
+        while let Some(entry) = entries.next_entry().await.map_err(|error| unreadable(dir, &error))? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+            let kind = entry.file_type().await.map_err(|error| unreadable(dir, &error))?;
+            if kind.is_dir() {
+                folders.push(path)
+            } else {
+                files.push(path)
+            }
+            if files.len() + folders.len() > MOST_FILES {
+                return Err(CheckError::Unreadable {
+                    file: dir.to_owned(),
+                    reason: format!("more than {MOST_FILES} files"),
+                });
+            }
+        }
     }
+    files.sort();
+    Ok(Some(files))
+}
+
+/// How many files a folder may hold.
+pub(crate) const MOST_FILES: usize = 1000;
+
+fn unreadable(file: &str, error: &std::io::Error) -> CheckError {
+    CheckError::Unreadable { file: file.to_owned(), reason: error.to_string() }
 }
 
 /// Parses a text.

@@ -125,7 +125,8 @@ fn names(check: &Placed<RawCheck>, task: &str, faults: &mut Vec<Fault>) {
 fn collect(value: &Value, names: &mut BTreeSet<String>) {
     const NAMES: [&str; 8] =
         ["name", "names", "namespace", "serviceAccount", "user", "file", "service", "pod"];
-    const NOT_ASKED: [&str; 6] = ["manifest", "base", "facts", "denied", "refused", "from"];
+    const NOT_ASKED: [&str; 8] =
+        ["manifest", "base", "facts", "denied", "refused", "from", "requests", "events"];
     match value {
         Value::Array(items) => items.iter().for_each(|item| collect(item, names)),
         Value::Object(map) => {

@@ -107,6 +107,7 @@ fn cases(kind: &str) -> Vec<(String, Case)> {
 async fn run(case: &Case) -> Result<Verdict, CheckError> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in &case.files {
+        std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     let mut cluster = FakeCluster::new(&case.seed);
@@ -195,4 +196,7 @@ kinds! {
     reach: "reach",
     node_file: "nodeFile",
     answer: "answer",
+    audit_policy: "auditPolicy",
+    dockerfile: "dockerfile",
+    falco_rule: "falcoRule",
 }

@@ -18,6 +18,9 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("reach", "as-asked"),
     ("nodeFile", "parsed"),
     ("answer", "exact-set"),
+    ("auditPolicy", "as-asked"),
+    ("dockerfile", "as-asked"),
+    ("falcoRule", "override-appends"),
 ];
 
 #[test]
