@@ -250,4 +250,18 @@ impl Finding {
     ) -> Self {
         Self { object: object.into(), path: path.into(), expected: expected.into(), actual: actual.into() }
     }
+
+    /// Says how many more like the ones before it were found of an object and are not listed.
+    pub fn further(object: impl Into<String>, count: usize) -> Self {
+        Self::new(object, FURTHER, "none", format!("{count} more"))
+    }
+
+    /// Returns the count of a [`Finding::further`]; none of any other.
+    pub fn further_count(&self) -> Option<usize> {
+        let count = self.actual.strip_suffix(" more").filter(|_| self.path == FURTHER)?;
+        count.parse().ok()
+    }
 }
+
+/// The path of a finding that stands for those that are not listed.
+const FURTHER: &str = "and further";

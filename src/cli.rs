@@ -49,7 +49,7 @@ use exit::Exit;
 
 /// Practise for the Certified Kubernetes Security Specialist exam: start a scenario, fix it, have it checked.
 #[derive(Debug, Parser)]
-#[command(name = "cks-lab", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "cks-lab", version, max_term_width = 100)]
 pub struct Args {
     #[command(flatten)]
     global: Global,

@@ -201,7 +201,8 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// [`ProviderError`] when something of it may be left.
     async fn delete(&self, record: &ClusterRecord) -> Result<(), ProviderError>;
-    /// Finds every cluster that this provider made on this machine, for `clean`.
+    /// Finds every cluster that this provider made for this state folder, for `clean`. Those of other people and other
+    /// state folders are not its own.
     ///
     /// # Errors
     /// [`ProviderError::Unavailable`] when it cannot look.

@@ -16,6 +16,8 @@ pub struct Config {
     /// A folder with scenarios instead of those that are built in; relative to the file.
     #[schemars(with = "Option<String>")]
     pub scenarios: Option<PathBuf>,
+    /// The image of the nodes of kind clusters, where `--node-image` names none; kind's own where neither does.
+    pub node_image: Option<String>,
 }
 
 /// Why the preferences cannot be used.
@@ -40,7 +42,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError`].
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let Some(bytes) = persist::read(path)? else { return Ok(Self::default()) };
+        let bytes = match persist::read(path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(Self::default()),
+            // Where a file lies in the place of the folder, whoever writes there has something to say; reading finds none.
+            Err(PersistError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotADirectory => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), message };
         let text = String::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
@@ -70,6 +80,8 @@ mod tests {
     fn no_file_and_an_empty_one_mean_the_defaults() {
         assert_eq!(Config::load(Path::new("/no/such/config.yaml")).unwrap(), Config::default());
         assert_eq!(load("# provider: kind\n\n").unwrap(), Config::default());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(Config::load(&file.path().join("config.yaml")).unwrap(), Config::default());
     }
 
     #[test]

@@ -111,11 +111,26 @@ impl Table {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
+    /// Adds a head line for the rows that follow, after an empty one unless it is the first.
+    pub fn section(&mut self, title: impl Into<String>) {
+        if !self.rows.is_empty() {
+            self.rows.push(vec![String::new()]);
+        }
+        self.rows.push(vec![title.into()]);
+    }
+
+    /// Returns the columns that it takes when nothing is wrapped.
+    pub fn columns(&self) -> usize {
+        self.render(usize::MAX, "").lines().map(columns).max().unwrap_or(0)
+    }
+
     /// Lays it out, each line beginning with `indent`. The last column is wrapped at `width` columns.
     pub fn render(&self, width: usize, indent: &str) -> String {
         let count = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        // A line of a single cell, such as the head of a section, lies across the columns.
+        let rows = || self.rows.iter().filter(|row| row.len() > 1 || count == 1);
         let wide: Vec<usize> = (0..count)
-            .map(|place| self.rows.iter().filter_map(|row| row.get(place)).map(|cell| columns(cell)).max())
+            .map(|place| rows().filter_map(|row| row.get(place)).map(|cell| columns(cell)).max())
             .map(Option::unwrap_or_default)
             .collect();
         let mut out = String::new();
@@ -190,6 +205,17 @@ mod tests {
             table.render(34, " "),
             " a       1   first\n longer  22  one two three four\n             five six seven\n"
         );
+    }
+
+    #[test]
+    fn the_head_of_a_section_lies_across_the_columns() {
+        let mut table = Table::bare();
+        table.section("a long head");
+        table.row(["a", "1"]);
+        table.section("another");
+        table.row(["bc", "2"]);
+        assert_eq!(table.render(80, ""), "a long head\na   1\n\nanother\nbc  2\n");
+        assert_eq!(table.columns(), 11);
     }
 
     #[test]

@@ -275,8 +275,7 @@ impl<'a> Judge<'a> {
             findings.push(self.finding(ask, if allowed { "allowed" } else { "denied" }, said));
         }
         if wrong.len() > SHOWN {
-            let actual = format!("{} more", wrong.len() - SHOWN);
-            findings.push(Finding::new(self.who.display(), "and further", "none", actual));
+            findings.push(Finding::further(self.who.display(), wrong.len() - SHOWN));
         }
         Ok(())
     }
@@ -313,8 +312,7 @@ impl<'a> Judge<'a> {
             }
         }
         if more > SHOWN {
-            let actual = format!("{} more", more - SHOWN);
-            findings.push(Finding::new(self.who.display(), "and further", "none", actual));
+            findings.push(Finding::further(self.who.display(), more - SHOWN));
         }
         // What is asked for, as the authorizer sees it: each verb by itself.
         let asks: Vec<Atom> = wanted.iter().cloned().collect();

@@ -77,6 +77,9 @@ pub(super) struct TestArgs {
     /// The context to use, for `--provider kubeconfig`
     #[arg(long, value_name = "CONTEXT")]
     context: Option<String>,
+    /// The node image, for `--provider kind`, instead of kind's own
+    #[arg(long, value_name = "IMAGE")]
+    node_image: Option<String>,
     /// Agree to every question
     #[arg(short, long)]
     yes: bool,
@@ -213,6 +216,7 @@ async fn test(cx: &Cx, args: &TestArgs) -> Result<Exit, CliError> {
             context: args.context.clone(),
             source_kubeconfig: own.then(|| cx.environment.kubeconfig.clone()),
             confirmed: own,
+            node_image: args.node_image.clone().or_else(|| cx.config.node_image.clone()),
             ..ClusterSpec::default()
         },
         prefix: prefix.clone(),
@@ -221,7 +225,8 @@ async fn test(cx: &Cx, args: &TestArgs) -> Result<Exit, CliError> {
         parallel: args.parallel.map_or(if provider.copies() { cores * 4 } else { 1 }, usize::from),
         path: cx.environment.path.clone(),
         timeout: Duration::from_secs(args.timeout),
-        watched: vec![cx.environment.home.join(".kube")],
+        // Its cache is changed by every kubectl of the learner.
+        watched: vec![cx.environment.home.join(".kube/config")],
         clock: Arc::new(SystemClock),
     };
     let done = std::sync::atomic::AtomicUsize::new(0);

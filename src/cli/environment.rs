@@ -83,6 +83,13 @@ impl Environment {
     }
 }
 
+impl Environment {
+    /// Tells whether a program can be found.
+    pub fn has(&self, program: &str) -> bool {
+        std::env::split_paths(&self.path).any(|folder| folder.join(program).is_file())
+    }
+}
+
 /// Returns this program's file; one that was replaced meanwhile can still be run through the process itself.
 fn program() -> PathBuf {
     let own = std::env::current_exe().ok().filter(|path| path.exists());

@@ -7,7 +7,7 @@ use super::exit::Exit;
 use crate::cluster::ProviderError;
 use crate::cluster::registry::{ChoiceError, Unfit};
 use crate::config::ConfigError;
-use crate::lab::error::LabError;
+use crate::lab::error::{LabError, SeedError};
 use crate::persist::PersistError;
 use crate::process::ProcessError;
 use crate::scenario::catalog::CatalogError;
@@ -88,8 +88,11 @@ impl From<serde_json::Error> for CliError {
 
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
-        let hint = "the keys are in docs/reference/config.schema.json";
-        Self::new(Exit::Invalid, error).hint(hint)
+        match error {
+            ConfigError::Persist(error) => LabError::Persist(error).into(),
+            ConfigError::Invalid { .. } => Self::new(Exit::Invalid, error)
+                .hint("the keys are `provider`, `scenarios` and `nodeImage`; all may be left out"),
+        }
     }
 }
 
@@ -123,6 +126,15 @@ fn judge(error: &LabError) -> (Exit, Vec<String>) {
         LabError::Provider(error) => provider(error),
         LabError::Cluster(_) | LabError::Record(_) => {
             one(Exit::Unavailable, "`cks-lab doctor` shows what works on this machine")
+        }
+        LabError::Seed(SeedError::NamespaceTaken { namespace }) => (
+            Exit::Unavailable,
+            vec![format!(
+                "another `--variant` may take other names; `{namespace}` is left as it is, and is yours to remove"
+            )],
+        ),
+        LabError::Seed(SeedError::Outside { .. }) => {
+            one(Exit::Invalid, "the scenario must name `clusterScope` among its needs; try `--provider sim`")
         }
         LabError::Seed(_) => one(Exit::Unavailable, "`cks-lab doctor` shows what works on this machine"),
         LabError::Store(error) => store(error),
@@ -244,12 +256,14 @@ fn persist(error: &PersistError) -> (Exit, Vec<String>) {
         }
         PersistError::Io { source, .. } => {
             let hint = match source.kind() {
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                std::io::ErrorKind::StorageFull
+                | std::io::ErrorKind::QuotaExceeded
+                | std::io::ErrorKind::FileTooLarge => {
                     "make room, or set CKS_LAB_HOME to a folder on another disk"
                 }
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    "set CKS_LAB_HOME to a folder that can be written"
-                }
+                std::io::ErrorKind::PermissionDenied
+                | std::io::ErrorKind::ReadOnlyFilesystem
+                | std::io::ErrorKind::NotADirectory => "set CKS_LAB_HOME to a folder that can be written",
                 _ => "`cks-lab doctor` looks at the state folder",
             };
             (Exit::Internal, vec![hint.to_owned()])

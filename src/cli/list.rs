@@ -1,13 +1,11 @@
 //! `cks-lab list`
 
-use std::fmt::Write as _;
-
 use super::Cx;
 use super::error::CliError;
 use super::exit::Exit;
 use crate::curriculum::Curriculum;
 use crate::history::Best;
-use crate::lab::view::{ListView, ListedScenario};
+use crate::lab::view::ListView;
 use crate::layout::{FAINT, GOOD, STRONG, Table, WARN, paint};
 
 /// List the scenarios by domain, with my best score
@@ -55,24 +53,32 @@ fn known<'a>(wanted: &str, names: impl Iterator<Item = &'a str> + Clone, what: &
     })
 }
 
+/// How much room a title must have to be worth a column.
+const ROOM_FOR_TITLE: usize = 24;
+
 fn text(view: &ListView, width: usize) -> String {
-    let mut out = String::new();
-    let domains: Vec<(&str, &str, u32)> = Curriculum::builtin()
-        .newest()
-        .domains
-        .iter()
-        .map(|domain| (domain.id.as_str(), domain.title.as_str(), domain.weight))
-        .collect();
-    for (id, title, weight) in domains {
-        let of_domain: Vec<&ListedScenario> =
-            view.scenarios.iter().filter(|scenario| scenario.domain == id).collect();
-        if of_domain.is_empty() {
+    if view.scenarios.is_empty() {
+        return "no scenario\n".to_owned();
+    }
+    let plain = table(view, false);
+    let table = if plain.columns() + ROOM_FOR_TITLE < width { table(view, true) } else { plain };
+    table.render(width, "")
+}
+
+fn table(view: &ListView, titles: bool) -> Table {
+    let mut head = vec!["scenario", "topic", "min", "pts", "level", "runs on", "best"];
+    head.extend(titles.then_some("title"));
+    let mut table = Table::new(&head);
+    for domain in &Curriculum::builtin().newest().domains {
+        let mut of_domain =
+            view.scenarios.iter().filter(|scenario| scenario.domain == domain.id.as_str()).peekable();
+        if of_domain.peek().is_none() {
             continue;
         }
-        let _ = writeln!(out, "{} {}", paint(STRONG, title), paint(FAINT, format!("{weight}%")));
-        let mut table = Table::new(&["scenario", "topic", "min", "pts", "level", "runs on", "best", "title"]);
+        let weight = paint(FAINT, format!("{}%", domain.weight));
+        table.section(format!("{} {weight}", paint(STRONG, &domain.title)));
         for scenario in of_domain {
-            table.row([
+            let cells = [
                 scenario.id.clone(),
                 scenario.topic.clone(),
                 scenario.minutes.to_string(),
@@ -80,13 +86,11 @@ fn text(view: &ListView, width: usize) -> String {
                 scenario.difficulty.to_string(),
                 scenario.providers.join(","),
                 best(scenario.best.as_ref()),
-                scenario.title.clone(),
-            ]);
+            ];
+            table.row(cells.into_iter().chain(titles.then(|| scenario.title.clone())));
         }
-        out.push_str(&table.render(width, "  "));
-        out.push('\n');
     }
-    if out.is_empty() { "no scenario\n".to_owned() } else { out.trim_end().to_owned() + "\n" }
+    table
 }
 
 /// Writes the best score in a few letters.

@@ -87,7 +87,7 @@ fn bash(program: &str) -> String {
         [ -f /etc/bash.bashrc ] && . /etc/bash.bashrc
         [ -f "$HOME/.bashrc" ] && . "$HOME/.bashrc"
         source <({program} completions bash 2>/dev/null)
-        PS1='\[\e[36m\][$({program} prompt 2>/dev/null)]\[\e[0m\] \w\$ '
+        PS1='\[\e[36m\][$({program} prompt 2>/dev/null)]\[\e[0m\] \W\$ '
         {rest}"#}
 }
 
@@ -103,7 +103,7 @@ fn zsh(program: &str) -> String {
         ZDOTDIR=$CKS_LAB_ZDOTDIR
         [ -f "$ZDOTDIR/.zshrc" ] && . "$ZDOTDIR/.zshrc"
         setopt PROMPT_SUBST
-        PROMPT='%F{{cyan}}[$({program} prompt 2>/dev/null)]%f %~%# '
+        PROMPT='%F{{cyan}}[$({program} prompt 2>/dev/null)]%f %1~%# '
         {rest}"#}
 }
 

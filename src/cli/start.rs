@@ -41,6 +41,9 @@ pub(super) struct StartArgs {
     /// The file with that context, instead of the usual one
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// The node image, for `--provider kind`, instead of kind's own
+    #[arg(long, value_name = "IMAGE")]
+    node_image: Option<String>,
 }
 
 pub(super) async fn run(cx: &Cx, args: StartArgs) -> Result<Exit, CliError> {
@@ -48,6 +51,9 @@ pub(super) async fn run(cx: &Cx, args: StartArgs) -> Result<Exit, CliError> {
     let own = provider == "kubeconfig";
     if !own && (args.context.is_some() || args.kubeconfig.is_some()) {
         return Err(CliError::usage("`--context` and `--kubeconfig` go with `--provider kubeconfig`"));
+    }
+    if provider != "kind" && args.node_image.is_some() {
+        return Err(CliError::usage("`--node-image` goes with `--provider kind`"));
     }
     // Only a learner who asks for it has a file of their own read.
     let kubeconfig = args.kubeconfig.map(|path| environment::absolute(&path));
@@ -61,6 +67,7 @@ pub(super) async fn run(cx: &Cx, args: StartArgs) -> Result<Exit, CliError> {
         retain: args.retain,
         context: args.context,
         source_kubeconfig: source,
+        node_image: args.node_image.or_else(|| cx.config.node_image.clone()),
         confirmed: args.yes,
     };
     let lab = cx.lab();
@@ -80,6 +87,11 @@ pub(super) fn present(cx: &Cx, lab: &Lab, started: &Started) -> Result<(), CliEr
     let view = lab.task(Some(started.session.as_str()))?;
     cx.show(started, || task_text(cx, &view))?;
     if cx.is_text() {
+        if !cx.environment.has("kubectl") {
+            cx.ui.warn(
+                "`kubectl` is not on PATH, and the task is done with it; `cks-lab doctor` says where it is",
+            );
+        }
         let left = view.left_seconds.map_or("no limit".to_owned(), |left| {
             format!("{} left", layout::clock_time(std::time::Duration::from_secs(left)))
         });

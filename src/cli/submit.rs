@@ -5,6 +5,7 @@ use super::exit::Exit;
 use super::{Cx, SessionArg, check};
 use crate::layout::{FAINT, paint};
 use crate::report::text;
+use crate::session::TaskState;
 
 /// Grade for good, keep the report, remove the cluster
 #[derive(Debug, clap::Args)]
@@ -14,11 +15,20 @@ pub(super) struct SubmitArgs {
     /// Submit although some checks cannot be judged; they count as not earned
     #[arg(long)]
     force: bool,
+    /// Agree to every question
+    #[arg(short, long)]
+    yes: bool,
 }
 
 pub(super) async fn run(cx: &Cx, args: &SubmitArgs) -> Result<Exit, CliError> {
     let lab = cx.lab();
-    let (submitted, session) = lab.submit(args.session.get(), args.force).await?;
+    let meant = lab.session(args.session.get())?;
+    // Where nobody can be asked the command itself is the answer.
+    if meant.state == TaskState::Running && cx.ui.interactive() {
+        let question = format!("Grade session `{}` for good and remove its cluster?", meant.session);
+        cx.confirm(&question, args.yes)?;
+    }
+    let (submitted, session) = lab.submit(Some(meant.session.as_str()), args.force).await?;
     let report = lab.report(Some(session.id.as_str()))?;
     cx.show(&submitted, || text::report(&report, cx.ui.width()))?;
     if cx.is_text() {

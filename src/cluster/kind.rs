@@ -25,12 +25,25 @@ const PREFIX: &str = "cks-lab-";
 const CREATE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// How long kind waits for the control plane to be ready.
 const READY_TIMEOUT: &str = "180s";
+/// How long the API may take to come back after its node was started again, and how often it is asked meanwhile.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(60);
+const RESTART_INTERVAL: Duration = Duration::from_millis(250);
 /// The oldest kind whose node images run the Kubernetes that scenarios are written for.
 const OLDEST: semver::Version = semver::Version::new(0, 24, 0);
 
 /// Brings clusters up with kind.
-#[derive(Debug, Default)]
-pub struct KindProvider;
+#[derive(Debug)]
+pub struct KindProvider {
+    clusters: PathBuf,
+}
+
+impl KindProvider {
+    /// Takes the folder that holds a folder for each of its clusters. Others on this machine may have kind clusters
+    /// too, which look just the same to Docker; those without a folder here are theirs.
+    pub fn new(clusters: PathBuf) -> Self {
+        Self { clusters }
+    }
+}
 
 /// A kind cluster.
 struct KindCluster {
@@ -105,10 +118,13 @@ impl Provider for KindProvider {
         if nodes.is_empty() {
             return Err(ProviderError::Gone(record.name.clone()));
         }
-        for node in nodes.iter().filter(|node| !node.running) {
-            docker::start(&docker, &node.name).await?;
-        }
         let client = client_of(&grader_path(&record.dir)).await?;
+        if nodes.iter().any(|node| !node.running) {
+            for node in nodes.iter().filter(|node| !node.running) {
+                docker::start(&docker, &node.name).await?;
+            }
+            wait_for_api(&client).await;
+        }
         let capabilities = self.capabilities();
         Ok(Box::new(KindCluster { docker, client, kubeconfig: record.kubeconfig.clone(), capabilities }))
     }
@@ -130,9 +146,10 @@ impl Provider for KindProvider {
         for node in docker::nodes(&docker, None, PREFIX).await? {
             *clusters.entry(node.cluster).or_default() += 1;
         }
-        let found = clusters.into_iter().map(|(name, nodes)| Found {
-            name: name.trim_start_matches(PREFIX).to_owned(),
-            summary: format!("kind cluster `{name}` with {nodes} node container(s)"),
+        let found = clusters.into_iter().filter_map(|(cluster, nodes)| {
+            let name = cluster.strip_prefix(PREFIX)?.to_owned();
+            let summary = format!("kind cluster `{cluster}` with {nodes} node container(s)");
+            self.clusters.join(&name).exists().then_some(Found { name, summary })
         });
         Ok(found.collect())
     }
@@ -214,6 +231,16 @@ async fn preflight() -> Result<Docker, ProviderError> {
             hint: hint.to_owned(),
         }),
     }
+}
+
+/// Waits for the API of nodes that were started again. Where it stays silent, whoever asks it next says so.
+async fn wait_for_api(client: &kube::Client) {
+    let answers = async {
+        while client.apiserver_version().await.is_err() {
+            tokio::time::sleep(RESTART_INTERVAL).await;
+        }
+    };
+    let _ = tokio::time::timeout(RESTART_TIMEOUT, answers).await;
 }
 
 /// Reads `kind v0.27.0 go1.24.4 linux/amd64`.

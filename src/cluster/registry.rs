@@ -112,7 +112,7 @@ impl Registry {
         let sim = SimProvider::new(places.state.join("sim"), places.program.clone());
         Self::of([
             (Arc::new(sim) as Arc<dyn Provider>, true),
-            (Arc::new(KindProvider), true),
+            (Arc::new(KindProvider::new(places.state.join("clusters"))), true),
             (Arc::new(KubeconfigProvider), false),
         ])
     }

@@ -6,7 +6,7 @@ use crate::diag::Diagnostic;
 use crate::persist::PersistError;
 use crate::process::ProcessError;
 use crate::scenario::catalog::CatalogError;
-use crate::seed::SeedError;
+pub use crate::seed::SeedError;
 use crate::session::store::StoreError;
 use crate::session::{SessionError, SessionId};
 use crate::verify::RecordError;

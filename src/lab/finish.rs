@@ -62,16 +62,18 @@ impl Lab {
         if let Err(error) = self.remove_clusters(&mut locked).await {
             self.warn(format!("the cluster could not be removed: {error}; `cks-lab clean` tries again"));
         }
+        // What was right but late is not passed.
+        result.passed = report.passed;
         Ok((Submitted { result, report: path }, locked.session))
     }
 
-    /// Ends a session without a grade and forgets it.
+    /// Ends a session without a grade and forgets it; with `forget` even though its cluster cannot be removed.
     ///
     /// # Errors
     /// Any [`LabError`] of store and provider; the session stays then.
-    pub async fn stop(&self, session: Option<&str>) -> Result<Removed, LabError> {
+    pub async fn stop(&self, session: Option<&str>, forget: bool) -> Result<Removed, LabError> {
         let id = self.store.resolve(session)?;
-        self.drop_session(&id).await?;
+        self.drop_session(&id, forget).await?;
         Ok(Removed { sessions: vec![id], clusters: Vec::new() })
     }
 
@@ -80,13 +82,13 @@ impl Lab {
     ///
     /// # Errors
     /// As [`Lab::stop`].
-    pub async fn stop_all(&self) -> Result<Removed, LabError> {
+    pub async fn stop_all(&self, forget: bool) -> Result<Removed, LabError> {
         let listing = self.store.list()?;
         for (id, error) in &listing.unreadable {
             self.warn(format!("session `{id}` is left as it is: {error}"));
         }
         let ids = listing.sessions.into_iter().map(|session| session.id).collect();
-        self.drop_all(ids).await
+        self.drop_all(ids, forget).await
     }
 
     /// Finds what is left over: sessions that were submitted, failed or cut short, and clusters that no session knows.
@@ -127,7 +129,7 @@ impl Lab {
     /// # Errors
     /// Any [`LabError`] of store and provider.
     pub async fn clean(&self, left: &Leftovers) -> Result<Removed, LabError> {
-        let mut removed = self.drop_all(left.sessions.clone()).await?;
+        let mut removed = self.drop_all(left.sessions.clone(), false).await?;
         for cluster in &left.clusters {
             self.tell(Event::Stage { text: format!("removing cluster {}", cluster.name) });
             self.registry.get(&cluster.provider)?.remove(&cluster.name).await?;
@@ -156,11 +158,11 @@ impl Lab {
         report.ok_or(LabError::NoReport { session: id })
     }
 
-    async fn drop_all(&self, ids: Vec<SessionId>) -> Result<Removed, LabError> {
+    async fn drop_all(&self, ids: Vec<SessionId>, forget: bool) -> Result<Removed, LabError> {
         let mut removed = Removed::default();
         let mut first = None;
         for id in ids {
-            match self.drop_session(&id).await {
+            match self.drop_session(&id, forget).await {
                 Ok(()) => removed.sessions.push(id),
                 Err(error) => {
                     if first.is_some() {
@@ -176,9 +178,19 @@ impl Lab {
         }
     }
 
-    async fn drop_session(&self, id: &SessionId) -> Result<(), LabError> {
+    async fn drop_session(&self, id: &SessionId, forget: bool) -> Result<(), LabError> {
         let mut locked = self.store.lock(id, "stop")?;
-        self.remove_clusters(&mut locked).await?;
+        match self.remove_clusters(&mut locked).await {
+            Err(error) if forget => {
+                self.warn(format!(
+                    "the cluster of session `{id}` may go on; it could not be removed: {error}"
+                ));
+                for task in &locked.session.tasks {
+                    persist::remove(&task.cluster.spec.dir)?;
+                }
+            }
+            removed => removed?,
+        }
         Ok(locked.remove()?)
     }
 

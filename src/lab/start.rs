@@ -40,6 +40,8 @@ pub struct StartRequest {
     pub context: Option<String>,
     /// The kubeconfig that holds the context.
     pub source_kubeconfig: Option<PathBuf>,
+    /// The node image, for a provider that has one; its own where there is none.
+    pub node_image: Option<String>,
     /// The learner has agreed that the cluster may be used.
     pub confirmed: bool,
 }
@@ -66,6 +68,7 @@ impl Lab {
             name,
             context: request.context,
             source_kubeconfig: request.source_kubeconfig,
+            node_image: request.node_image,
             retain: request.retain,
             confirmed: request.confirmed,
             ..ClusterSpec::default()

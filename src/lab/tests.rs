@@ -116,6 +116,7 @@ fn request() -> StartRequest {
         retain: false,
         context: None,
         source_kubeconfig: None,
+        node_image: None,
         confirmed: false,
     }
 }
@@ -200,7 +201,7 @@ async fn what_is_retained_stays_until_it_is_stopped() {
     let LabError::Kept { session, .. } = error else { panic!("{error}") };
     assert_eq!(bench.provider.clusters().len(), 1);
     assert_eq!(bench.lab.status().unwrap().sessions[0].state, TaskState::Failed);
-    bench.lab.stop(Some(session.as_str())).await.unwrap();
+    bench.lab.stop(Some(session.as_str()), false).await.unwrap();
     assert_eq!(bench.provider.clusters(), [""; 0]);
     assert_eq!(bench.left(), [""; 0].map(PathBuf::from));
 }
@@ -314,7 +315,7 @@ async fn a_session_that_cannot_be_read_keeps_clusters_from_being_taken_for_stray
     std::fs::write(&file, text).unwrap();
     assert!(bench.lab.leftovers().await.unwrap().is_empty());
     assert!(bench.warnings()[0].contains("newer version"), "{:?}", bench.warnings());
-    assert_eq!(bench.lab.stop_all().await.unwrap().sessions.len(), 0);
+    assert_eq!(bench.lab.stop_all(false).await.unwrap().sessions.len(), 0);
     assert_eq!(bench.provider.clusters().len(), 1);
 }
 

@@ -92,38 +92,65 @@ fn a_failed_check_says_what_was_expected_what_was_found_why_and_what_to_read() {
               expected denied
               found    allowed
               why      Whoever steals this token gets whatever it may do.
-              read     RBAC good practices
-                       https://kubernetes.io/docs/concepts/security/rbac-good-practices/
+              read     [1]
         ✓ pass [gate] The pipeline still works
         ? cannot judge [0/2] No Service is external
               because  the cluster did not answer: connection refused
         - skipped [0/1] The file is private
               because  the cluster has no nodes to work on
 
+        What to read
+          [1]  RBAC good practices https://kubernetes.io/docs/concepts/security/rbac-good-practices/
+
         3 of 9 points, not passed (1 check could not be judged, 1 check skipped)
     "};
     assert_eq!(text, expected);
 }
 
-#[test]
-fn findings_that_differ_in_their_place_alone_are_put_together() {
+fn findings_as_text(findings: Vec<Finding>) -> String {
     let mut many = result();
-    let finding = |path: String| Finding::new("ServiceAccount shop-ci/releaser", path, "denied", "allowed");
-    many.checks[1].findings = (1..=7).map(|number| finding(format!("verb-{number} secrets"))).collect();
+    many.checks.truncate(2);
+    many.checks[1].findings = findings;
     let text = plain(&text::task(&many, 90));
+    let begin = text.find("do nothing else\n").unwrap() + "do nothing else\n".len();
+    text[begin..text.find("      why").unwrap()].to_owned()
+}
+
+#[test]
+fn what_is_found_alike_is_said_once() {
+    let allowed = |path: &str| Finding::new("ServiceAccount shop-ci/releaser", path, "denied", "allowed");
+    let text = findings_as_text(vec![
+        allowed("get secrets cluster-wide"),
+        allowed("list secrets cluster-wide"),
+        allowed("get pods in shop"),
+        Finding::further("ServiceAccount shop-ci/releaser", 17),
+        Finding::new("ServiceAccount shop-ci/other", "get pods in shop", "denied", "allowed"),
+        Finding::new("Pod shop/web", "spec.hostPID", "absent", "true"),
+    ]);
     let expected = indoc::indoc! {"
-        ✗ FAIL [0/4] It can release and do nothing else
-            ServiceAccount shop-ci/releaser
-              • verb-1 secrets
-              • verb-2 secrets
-              • verb-3 secrets
-              • verb-4 secrets
-              • verb-5 secrets
-              • and 2 more
-              expected denied
-              found    allowed
+        \x20   ServiceAccount shop-ci/releaser
+        \x20     • get, list secrets cluster-wide
+        \x20     • get pods in shop
+        \x20   ServiceAccount shop-ci/other get pods in shop
+        \x20     and 17 more
+        \x20     expected denied
+        \x20     found    allowed
+        \x20   Pod shop/web spec.hostPID
+        \x20     expected absent
+        \x20     found    true
     "};
-    assert!(text.contains(expected), "{text}");
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn what_is_found_very_often_or_is_very_long_is_cut_short() {
+    let finding =
+        |number: usize| Finding::new(format!("Pod shop/web-{number}"), "", "ready", "x".repeat(999));
+    let text = findings_as_text((1..=8).map(finding).collect());
+    assert!(text.contains("web-8\n") && !text.contains("more"), "{text}");
+    let text = findings_as_text((1..=10).map(finding).collect());
+    assert!(text.contains("web-7\n      and 3 more\n") && !text.contains("web-8"), "{text}");
+    assert!(text.contains("xxx…\n") && text.lines().all(|line| line.chars().count() <= 90), "{text}");
 }
 
 #[test]

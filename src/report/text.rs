@@ -1,24 +1,30 @@
-//! Reports for reading in a terminal: a block a check, then what it all comes to.
+//! Reports for reading in a terminal: a block a check, then what to read and what it all comes to.
+
+mod findings;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{CheckResult, LinkKind, OutcomeName, Report, StudyLink, TaskReport};
-use crate::check::Finding;
-use crate::layout::{self, BAD, CODE, FAINT, GOOD, LINK, STRONG, WARN, paint};
-
-/// How many places of one kind are shown; JSON has them all.
-const MOST_PLACES: usize = 5;
+use crate::layout::{self, BAD, FAINT, GOOD, LINK, STRONG, WARN, paint};
 
 /// Renders the checks of a task and the sum.
 pub fn task(report: &TaskReport, width: usize) -> String {
     let simulated = report.checks.iter().filter(|check| check.simulated).count();
     let mark_simulated = simulated > 0 && simulated < report.checks.len();
     let mut out = String::new();
+    let reading = reading(report);
     for check in &report.checks {
-        block(&mut out, check, mark_simulated, width);
+        block(&mut out, check, &reading, mark_simulated, width);
     }
     out.push('\n');
+    if !reading.is_empty() {
+        let mut table = layout::Table::bare();
+        for (place, link) in reading.iter().enumerate() {
+            table.row([paint(FAINT, format!("[{}]", place + 1)), study_link(link)]);
+        }
+        let _ = writeln!(out, "{}\n{}", paint(STRONG, "What to read"), table.render(width, "  "));
+    }
     out.push_str(&sum(report));
     out.push('\n');
     if simulated > 0 {
@@ -100,7 +106,18 @@ pub fn sum(report: &TaskReport) -> String {
     format!("{}, {verdict}{rest}", paint(STRONG, points))
 }
 
-fn block(out: &mut String, check: &CheckResult, mark_simulated: bool, width: usize) {
+/// Returns the pages that failed checks name, each once. Checks of a topic name much the same ones.
+fn reading(report: &TaskReport) -> Vec<&StudyLink> {
+    let mut links: Vec<&StudyLink> = Vec::new();
+    for link in report.with(OutcomeName::Fail).flat_map(|check| &check.resources) {
+        if !links.iter().any(|known| known.url == link.url) {
+            links.push(link);
+        }
+    }
+    links
+}
+
+fn block(out: &mut String, check: &CheckResult, reading: &[&StudyLink], mark_simulated: bool, width: usize) {
     let mark = match check.outcome {
         OutcomeName::Pass => paint(GOOD, "✓ pass"),
         OutcomeName::Fail => paint(BAD, "✗ FAIL"),
@@ -118,9 +135,7 @@ fn block(out: &mut String, check: &CheckResult, mark_simulated: bool, width: usi
     if check.outcome == OutcomeName::Pass {
         return;
     }
-    for group in groups(&check.findings) {
-        findings(out, &group, width);
-    }
+    findings::render(out, &check.findings, width);
     if let Some(reason) = &check.reason {
         let _ = writeln!(out, "{}", labelled("because", reason, width));
     }
@@ -128,48 +143,13 @@ fn block(out: &mut String, check: &CheckResult, mark_simulated: bool, width: usi
         if !check.why.is_empty() {
             let _ = writeln!(out, "{}", labelled("why", &check.why, width));
         }
-        for (place, link) in check.resources.iter().enumerate() {
-            let label = if place == 0 { "read" } else { "" };
-            let _ = writeln!(out, "{}", labelled(label, &study_link(link), width));
+        let named = |(_, link): &(usize, &&StudyLink)| check.resources.iter().any(|own| own.url == link.url);
+        let places: Vec<String> =
+            reading.iter().enumerate().filter(named).map(|(place, _)| format!("[{}]", place + 1)).collect();
+        if !places.is_empty() {
+            let _ = writeln!(out, "{}", labelled("read", &places.join(" "), width));
         }
     }
-}
-
-/// Puts findings together that differ in their place alone.
-fn groups(findings: &[Finding]) -> Vec<Vec<&Finding>> {
-    let mut groups: Vec<Vec<&Finding>> = Vec::new();
-    for finding in findings {
-        let alike = |other: &Finding| {
-            (&other.object, &other.expected, &other.actual)
-                == (&finding.object, &finding.expected, &finding.actual)
-        };
-        match groups.iter_mut().find(|group| group.first().is_some_and(|first| alike(first))) {
-            Some(group) => group.push(finding),
-            None => groups.push(vec![finding]),
-        }
-    }
-    groups
-}
-
-/// Renders findings that differ in their place alone.
-fn findings(out: &mut String, group: &[&Finding], width: usize) {
-    let Some(first) = group.first() else { return };
-    let places: Vec<&str> =
-        group.iter().map(|finding| finding.path.as_str()).filter(|path| !path.is_empty()).collect();
-    let more = places.len().saturating_sub(MOST_PLACES);
-    let mut head = first.object.clone();
-    if let [place] = places[..] {
-        head = format!("{head}  {}", paint(CODE, place));
-    }
-    let _ = writeln!(out, "{}", layout::wrap(&head, width, "    ", "      "));
-    for place in places.iter().take(MOST_PLACES).filter(|_| places.len() > 1) {
-        let _ = writeln!(out, "{}", layout::wrap(&paint(CODE, place), width, "      • ", "        "));
-    }
-    if more > 0 {
-        let _ = writeln!(out, "      • and {more} more");
-    }
-    let _ = writeln!(out, "{}", labelled("expected", &first.expected, width));
-    let _ = writeln!(out, "{}", labelled("found", &first.actual, width));
 }
 
 /// Renders a study link in one line.

@@ -37,13 +37,13 @@ pub fn log_file(dir: &Path) -> PathBuf {
 /// Why a server, or a cluster in it, cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// No server runs for this folder.
+    /// No server runs for this folder, or it ended before it answered.
     #[error("no server of simulated clusters is running")]
     NotRunning,
     /// Another process serves this folder already.
     #[error("another process serves these clusters already")]
     AlreadyRunning,
-    /// The server did not answer in time, or broke off.
+    /// The server did not answer in time.
     #[error("the server of simulated clusters does not answer")]
     Silent,
     /// The server refused what was asked.

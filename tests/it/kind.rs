@@ -38,8 +38,13 @@ impl Progress for Heard {
     fn detail(&self, _text: &str) {}
 }
 
-fn spec(name: &str, dir: PathBuf, image: &str) -> ClusterSpec {
-    ClusterSpec { name: name.to_owned(), dir, node_image: Some(image.to_owned()), ..ClusterSpec::default() }
+fn spec(name: &str, home: &Path, image: &str) -> ClusterSpec {
+    ClusterSpec {
+        name: name.to_owned(),
+        dir: home.join(name),
+        node_image: Some(image.to_owned()),
+        ..ClusterSpec::default()
+    }
 }
 
 /// Returns the containers, running or not, that kind made for a cluster of this name.
@@ -56,16 +61,17 @@ fn unique(name: &str) -> String {
 
 #[tokio::test]
 async fn is_ready_where_docker_and_kind_are() {
-    assert_eq!(KindProvider.probe().await, Availability::Ready);
+    assert_eq!(KindProvider::new(PathBuf::new()).probe().await, Availability::Ready);
 }
 
 #[tokio::test]
 async fn a_cluster_is_created_used_found_restarted_and_deleted() {
     let home = tempfile::tempdir().unwrap();
+    let kind = KindProvider::new(home.path().to_owned());
     let name = unique("whole");
     let heard = Heard::default();
-    let spec = spec(&name, home.path().join("cluster"), node_image());
-    let record = KindProvider.create(&spec, &heard).await.unwrap();
+    let spec = spec(&name, home.path(), node_image());
+    let record = kind.create(&spec, &heard).await.unwrap();
     let stages = heard.0.into_inner().unwrap().join("\n");
     for stage in ["preparing nodes", "starting control-plane", "taking credentials"] {
         assert!(stages.contains(stage), "{stages}");
@@ -76,7 +82,7 @@ async fn a_cluster_is_created_used_found_restarted_and_deleted() {
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
 
-    let cluster = KindProvider.attach(&record).await.unwrap();
+    let cluster = kind.attach(&record).await.unwrap();
     let namespaces: Api<Namespace> = Api::all(cluster.client());
     assert!(namespaces.list(&ListParams::default()).await.unwrap().items.len() >= 4);
     assert!(cluster.capabilities().missing(&[Capability::Nodes, Capability::Exec]).is_none());
@@ -89,37 +95,33 @@ async fn a_cluster_is_created_used_found_restarted_and_deleted() {
     );
     assert!(cluster.node_exec("no-such-node", &["true"]).await.is_err());
 
-    let found = KindProvider.find().await.unwrap();
+    let found = kind.find().await.unwrap();
     assert!(found.iter().any(|found| found.name == name), "{found:?}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let others = KindProvider::new(elsewhere.path().to_owned()).find().await.unwrap();
+    assert_eq!(others, [], "what somebody else has made is theirs");
 
     // As after a reboot: the node stands still and the next command brings it back with what it held.
     let stopped = Command::new("docker").args(["stop", "-t", "1", &node]).output().unwrap();
     assert!(stopped.status.success());
-    let cluster = KindProvider.attach(&record).await.unwrap();
+    let cluster = kind.attach(&record).await.unwrap();
     let namespaces: Api<Namespace> = Api::all(cluster.client());
-    let mut answer = namespaces.list(&ListParams::default()).await;
-    for _ in 0..100 {
-        if answer.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        answer = namespaces.list(&ListParams::default()).await;
-    }
-    assert!(answer.unwrap().items.len() >= 4);
+    assert!(namespaces.list(&ListParams::default()).await.unwrap().items.len() >= 4);
 
-    KindProvider.delete(&record).await.unwrap();
+    kind.delete(&record).await.unwrap();
     assert_eq!(containers(&name), "");
     assert!(!spec.dir.exists());
-    assert!(matches!(KindProvider.attach(&record).await, Err(ProviderError::Gone(_))));
-    KindProvider.delete(&record).await.unwrap();
+    assert!(matches!(kind.attach(&record).await, Err(ProviderError::Gone(_))));
+    kind.delete(&record).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_failure_leaves_nothing_and_says_why() {
     let home = tempfile::tempdir().unwrap();
+    let kind = KindProvider::new(home.path().to_owned());
     let name = unique("broken");
-    let spec = spec(&name, home.path().join("cluster"), "cks-lab-no-such-image:1");
-    let error = KindProvider.create(&spec, &Heard::default()).await.unwrap_err();
+    let spec = spec(&name, home.path(), "cks-lab-no-such-image:1");
+    let error = kind.create(&spec, &Heard::default()).await.unwrap_err();
     let ProviderError::Failed { message, source } = error else { panic!("{error}") };
     let all = format!("{message}: {}", source.unwrap());
     assert!(all.contains("cks-lab-no-such-image:1"), "{all}");
@@ -130,8 +132,9 @@ async fn a_failure_leaves_nothing_and_says_why() {
 #[tokio::test]
 async fn an_interrupted_start_is_cleaned_up_by_name() {
     let home = tempfile::tempdir().unwrap();
+    let kind = KindProvider::new(home.path().to_owned());
     let name = unique("interrupted");
-    let spec = spec(&name, home.path().join("cluster"), node_image());
+    let spec = spec(&name, home.path(), node_image());
     let heard = Heard::default();
     let made = async {
         while containers(&name).is_empty() {
@@ -139,10 +142,10 @@ async fn an_interrupted_start_is_cleaned_up_by_name() {
         }
     };
     tokio::select! {
-        created = KindProvider.create(&spec, &heard) => panic!("{created:?} came before its container"),
+        created = kind.create(&spec, &heard) => panic!("{created:?} came before its container"),
         () = made => {}
     }
-    KindProvider.remove(&name).await.unwrap();
+    kind.remove(&name).await.unwrap();
     // Nothing that kind left running may bring it back.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(containers(&name), "");

@@ -155,9 +155,13 @@ impl Control {
         let (reading, mut writing) = stream.into_split();
         let mut line = serde_json::to_vec(ask).map_err(|_| ServerError::Silent)?;
         line.push(b'\n');
-        writing.write_all(&line).await.map_err(|_| ServerError::Silent)?;
+        // A server that ends takes no more questions, and answers none that came too late.
+        writing.write_all(&line).await.map_err(|_| ServerError::NotRunning)?;
         let mut answer = String::new();
-        BufReader::new(reading).read_line(&mut answer).await.map_err(|_| ServerError::Silent)?;
+        let read = BufReader::new(reading).read_line(&mut answer).await;
+        if !read.is_ok_and(|length| length > 0) {
+            return Err(ServerError::NotRunning);
+        }
         serde_json::from_str(&answer).map_err(|_| ServerError::Silent)
     }
 }
