@@ -65,7 +65,7 @@ async fn kind_from_start_to_submit() {
     let submitted = home.json(0, &["submit"]).await;
     assert_eq!((&submitted["score"], &submitted["passed"]), (&submitted["max"], &true.into()));
     assert_eq!(containers(session), [""; 0]);
-    assert!(!home.home().join(".kube").exists(), "the learner's own kubeconfig is nothing of ours");
+    assert!(!home.home().join(".kube/config").exists(), "the learner's own kubeconfig is nothing of ours");
 }
 
 #[tokio::test]
