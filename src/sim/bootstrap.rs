@@ -17,6 +17,8 @@ use super::store::StoreError;
 use super::strategy::{self, RequestFacts};
 use super::{defaults, random, rbac};
 
+pub(crate) mod registered;
+
 const OBJECTS: &str = include_str!("bootstrap/objects.yaml");
 const NODE: &str = include_str!("bootstrap/node.yaml");
 
@@ -27,6 +29,10 @@ const MANIFESTS: [(&str, &str); 4] = [
     ("kube-controller-manager", include_str!("bootstrap/manifests/kube-controller-manager.yaml")),
     ("kube-scheduler", include_str!("bootstrap/manifests/kube-scheduler.yaml")),
 ];
+
+/// The in-tree volume plugins that a kubelet says have moved to CSI.
+const MIGRATED: &str = "kubernetes.io/aws-ebs,kubernetes.io/azure-disk,kubernetes.io/azure-file,kubernetes.io/cinder,\
+    kubernetes.io/gce-pd,kubernetes.io/portworx-volume,kubernetes.io/vsphere-volume";
 
 /// Namespaces that the API server makes anew when they are gone.
 const SYSTEM_NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -73,7 +79,11 @@ pub fn run(api: &Api, cluster: &str, nodes: &[String]) -> Result<(), StoreError>
         }
     }
     bootstrap.roles()?;
+    for object in registered::objects(&bootstrap.now) {
+        bootstrap.add(object)?;
+    }
     if is_fresh {
+        bootstrap.leases(control_plane)?;
         for (index, name) in nodes.iter().enumerate() {
             bootstrap.node(name, index, nodes.len() > 1)?;
         }
@@ -121,7 +131,30 @@ impl Bootstrap<'_> {
             }
             self.add(node)?;
         }
-        Ok(())
+        let nodes = GroupResource::of("", "nodes");
+        let uid = self.api.store().get(&nodes, "", name).map(|node| node.uid().to_owned());
+        self.add(json!({ "apiVersion": "storage.k8s.io/v1", "kind": "CSINode",
+            "metadata": { "name": name, "annotations": { "storage.alpha.kubernetes.io/migrated-plugins": MIGRATED },
+                "ownerReferences": [{ "apiVersion": "v1", "kind": "Node", "name": name, "uid": uid }] },
+            "spec": { "drivers": null } }))
+    }
+
+    /// Shows who leads, as the parts of a control plane elect themselves.
+    fn leases(&self, node: &str) -> Result<(), StoreError> {
+        let time = self.api.clock().now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+        for leader in ["kube-controller-manager", "kube-scheduler"] {
+            self.add(json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": { "name": leader, "namespace": "kube-system" },
+                "spec": { "holderIdentity": format!("{node}_{}", random::uuid()), "leaseDurationSeconds": 15,
+                    "leaseTransitions": 0, "acquireTime": time, "renewTime": time } }))?;
+        }
+        let digest = ring::digest::digest(&ring::digest::SHA256, node.as_bytes());
+        let identity = format!("apiserver-{}", &hex(digest.as_ref())[..26]);
+        self.add(json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": { "name": identity, "namespace": "kube-system", "labels": {
+                "apiserver.kubernetes.io/identity": "kube-apiserver", "kubernetes.io/hostname": node } },
+            "spec": { "holderIdentity": format!("{identity}_{}", random::uuid()), "leaseDurationSeconds": 3600,
+                "renewTime": time } }))
     }
 
     /// Shows the control plane's static Pods as its kubelet mirrors them.

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+pub mod conform;
 pub mod decode;
 pub mod document;
-mod golang;
+pub(crate) mod golang;
 mod normalize;
 
 pub use normalize::normalize;
@@ -197,7 +198,7 @@ impl Field {
     }
 
     /// Names the Go type of the field, as its decoder does.
-    pub(super) fn go_type(&self) -> String {
+    fn go_type(&self) -> String {
         self.go.map_or_else(|| self.kind.go_type(), str::to_owned)
     }
 }

@@ -149,5 +149,18 @@ pub fn creates_on_update(group: &str, kind: &str) -> bool {
     )
 }
 
+/// Tells whether a replacement that names no resourceVersion takes the place of whatever is there.
+pub fn updates_unconditionally(group: &str, kind: &str) -> bool {
+    !matches!(
+        (group, kind),
+        ("admissionregistration.k8s.io" | "apiextensions.k8s.io" | "apiregistration.k8s.io", _)
+            | ("coordination.k8s.io", "Lease")
+            | ("flowcontrol.apiserver.k8s.io", _)
+            | ("node.k8s.io", "RuntimeClass")
+            | ("policy", "PodDisruptionBudget")
+            | ("storage.k8s.io", "CSIDriver" | "CSINode" | "VolumeAttachment" | "CSIStorageCapacity")
+    )
+}
+
 #[cfg(test)]
 mod tests;

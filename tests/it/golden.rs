@@ -7,7 +7,7 @@
 
 mod normalise;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,8 +20,6 @@ use serde::Deserialize;
 
 use normalise::normalise;
 
-/// The share of steps that must agree, exit code and output.
-const LEAST: f64 = 0.98;
 /// How many cases run at once.
 const AT_ONCE: usize = 4;
 
@@ -71,6 +69,17 @@ struct Server {
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/real-cluster").join(name)
+}
+
+/// What the reference page says of steps that differ and stay so: `case[step]`, each on a line of its list.
+fn known_differences() -> BTreeSet<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/simulated-cluster.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let (_, section) =
+        text.split_once("\n## Where the recording is not met").expect("the page has the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let named = section.lines().filter_map(|line| line.strip_prefix("- `"));
+    named.filter_map(|line| line.split('`').next()).map(str::to_owned).collect()
 }
 
 fn step_of(value: &serde_json::Value) -> Step {
@@ -125,8 +134,8 @@ fn sorted(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Runs a case and returns a description of each step that differs.
-fn run_case(case: &Case, golden: &[Golden], server: &Server) -> Vec<String> {
+/// Runs a case and returns a description of each step that differs, by the name that the page would give it.
+fn run_case(case: &Case, golden: &[Golden], server: &Server) -> BTreeMap<String, String> {
     let top = tempfile::tempdir().unwrap();
     let dir = top.path().join("work");
     std::fs::create_dir(&dir).unwrap();
@@ -158,6 +167,7 @@ fn run_case(case: &Case, golden: &[Golden], server: &Server) -> Vec<String> {
     .collect();
     let limit = Duration::from_secs(60);
     if !case.no_namespace {
+        bash("kubectl delete namespace $NS --ignore-not-found --timeout=50s", "", &dir, &env, limit);
         let made =
             bash("kubectl create namespace $NS", "", &dir, &env, limit).expect("the namespace is created");
         assert_eq!(made.0, 0, "{}", made.2);
@@ -175,7 +185,7 @@ fn run_case(case: &Case, golden: &[Golden], server: &Server) -> Vec<String> {
         (server.url.clone(), "<server>".to_owned()),
         (server.node.clone(), "<node>".to_owned()),
     ];
-    let mut differences = Vec::new();
+    let mut differences = BTreeMap::new();
     for (at, (step, golden)) in case.steps.iter().map(step_of).zip(golden).enumerate() {
         assert_eq!(step.run, golden.run, "{} step {at} is the recorded one", case.name);
         std::thread::sleep(Duration::from_secs_f64(step.settle));
@@ -198,7 +208,7 @@ fn run_case(case: &Case, golden: &[Golden], server: &Server) -> Vec<String> {
                     let _ = writeln!(text, "    {name}: {ours:?}\n   real: {real:?}");
                 }
             }
-            differences.push(text);
+            differences.insert(format!("{}[{at}]", case.name), text);
         }
     }
     for clean in case.cleanup.iter().map(String::as_str).chain(["kubectl delete namespace $NS --wait=false"])
@@ -226,10 +236,33 @@ async fn server() -> (SimulatedCluster, Server) {
     (cluster, server)
 }
 
-/// Holds every command of the corpus to the recording. `GOLDEN_ONLY=text` runs the cases whose name contains it and
-/// prints what differs.
-#[tokio::test(flavor = "multi_thread")]
+/// Runs cases, a few at once, and returns what differs.
+fn run_cases(
+    cases: &[&Case],
+    golden: &BTreeMap<String, Vec<Golden>>,
+    server: &Server,
+    at_once: usize,
+) -> BTreeMap<String, String> {
+    let queue = std::sync::Mutex::new(cases.iter());
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut found = BTreeMap::new();
+                    loop {
+                        let Some(case) = queue.lock().unwrap().next() else { return found };
+                        found.extend(run_case(case, &golden[&case.name], server));
+                    }
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    })
+}
 
+/// Holds every command of the corpus to the recording, but for the differences that the reference page lists.
+/// `GOLDEN_ONLY=text` runs the cases whose name contains it and prints what differs.
+#[tokio::test(flavor = "multi_thread")]
 async fn kubectl_is_answered_as_by_a_real_cluster() {
     let cases: Vec<Case> =
         serde_saphyr::from_str(&std::fs::read_to_string(fixture("corpus.yaml")).unwrap()).unwrap();
@@ -237,28 +270,34 @@ async fn kubectl_is_answered_as_by_a_real_cluster() {
         serde_json::from_str(&std::fs::read_to_string(fixture("golden.json")).unwrap()).unwrap();
     let only = std::env::var("GOLDEN_ONLY").unwrap_or_default();
     let cases: Vec<Case> = cases.into_iter().filter(|case| case.name.contains(&only)).collect();
-    let total: usize = cases.iter().map(|case| case.steps.len()).sum();
+    assert!(!cases.is_empty(), "no case has a name with {only:?}");
     let (_cluster, server) = server().await;
-    let differences = tokio::task::spawn_blocking(move || {
-        let queue = std::sync::Mutex::new(cases.iter());
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..AT_ONCE)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut found = Vec::new();
-                        loop {
-                            let Some(case) = queue.lock().unwrap().next() else { return found };
-                            found.extend(run_case(case, &golden[&case.name], &server));
-                        }
-                    })
-                })
-                .collect();
-            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect::<Vec<String>>()
-        })
+    let (differences, cases) = tokio::task::spawn_blocking(move || {
+        // Those that look at the cluster as a whole must not see what others have made.
+        let (whole, apart): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(|case| case.no_namespace);
+        let mut differences = run_cases(&apart, &golden, &server, AT_ONCE);
+        differences.extend(run_cases(&whole, &golden, &server, 1));
+        // What differs only while four cases share a busy machine is the machine's fault.
+        let again: Vec<&Case> = cases
+            .iter()
+            .filter(|case| differences.keys().any(|step| step.starts_with(&format!("{}[", case.name))))
+            .collect();
+        if !again.is_empty() {
+            differences = run_cases(&again, &golden, &server, 1);
+        }
+        (differences, cases)
     })
     .await
     .unwrap();
-    let agree = (total - differences.len()) as f64 / total as f64;
-    println!("{}\n{} of {total} steps agree ({agree:.3})", differences.join("\n"), total - differences.len());
-    assert!(total > 0 && agree >= LEAST, "{agree:.3} of the steps agree:\n{}", differences.join("\n"));
+    let total: usize = cases.iter().map(|case| case.steps.len()).sum();
+    let described = differences.values().cloned().collect::<Vec<_>>().join("\n");
+    println!("{described}\n{} of {total} steps agree", total - differences.len());
+    let names = |step: &&String| cases.iter().any(|case| step.starts_with(&format!("{}[", case.name)));
+    let known = known_differences();
+    let expected: BTreeSet<&String> = known.iter().filter(names).collect();
+    let found: BTreeSet<&String> = differences.keys().collect();
+    assert_eq!(
+        found, expected,
+        "what differs is what docs/reference/simulated-cluster.md lists:\n{described}"
+    );
 }

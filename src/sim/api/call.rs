@@ -149,6 +149,11 @@ impl Call {
         }
     }
 
+    /// Tells whether a whole object is to take the place of another.
+    pub(crate) fn replaces(&self) -> bool {
+        self.options.raw["kind"] == "UpdateOptions"
+    }
+
     /// Returns the resource as messages name it.
     pub(crate) fn gr(&self) -> GroupResource {
         self.resource.group_resource()

@@ -126,24 +126,43 @@ pub(crate) fn shape(
 /// Holds the object to the kind that its path implies; what it does not say is implied.
 fn check_kind(api_version: &str, kind: &str, expected: &GroupVersionKind) -> Result<(), Status> {
     let wanted = expected.api_version();
-    if !api_version.is_empty() && api_version != wanted {
+    let api_version = if api_version.is_empty() { &wanted } else { api_version };
+    let kind = if kind.is_empty() { &expected.kind } else { kind };
+    if api_version == wanted && kind == expected.kind {
+        return Ok(());
+    }
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    // Another version of the same kind can be read, but not through this path.
+    if group == expected.group && kind == expected.kind && schema::of(group, version, kind).is_some() {
         return Err(Status::bad_request(format!(
             "the API version in the data ({api_version}) does not match the expected API version ({wanted})"
         )));
     }
-    if !kind.is_empty() && kind != expected.kind {
-        let version = &expected.version;
-        let internal = match expected.group.split('.').next() {
-            None | Some("") => "core",
-            Some(group) => group,
-        };
-        return Err(Status::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {}: converting ({version}.{kind}) to ({internal}.{}): \
-             unknown conversion",
-            expected.kind, expected.kind
-        )));
+    Err(Status::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {}: {}",
+        expected.kind,
+        conversion(api_version, kind, expected)
+    )))
+}
+
+/// Says why an object of one kind is none of another.
+pub(crate) fn conversion(api_version: &str, kind: &str, expected: &GroupVersionKind) -> String {
+    if kind.is_empty() || api_version.is_empty() {
+        let missing = if kind.is_empty() { "Kind" } else { "apiVersion" };
+        return format!("Object '{missing}' is missing");
     }
-    Ok(())
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    if schema::of(group, version, kind).is_none() {
+        return format!(
+            "no kind {kind:?} is registered for version {api_version:?} in scheme \
+             \"pkg/api/legacyscheme/scheme.go:30\""
+        );
+    }
+    let internal = match expected.group.split('.').next() {
+        None | Some("") => "core",
+        Some(group) => group,
+    };
+    format!("converting ({version}.{kind}) to ({internal}.{}): unknown conversion", expected.kind)
 }
 
 fn cannot_handle(expected: &GroupVersionKind, why: &str) -> Status {
@@ -152,8 +171,13 @@ fn cannot_handle(expected: &GroupVersionKind, why: &str) -> Status {
 }
 
 fn unrecognized(expected: &GroupVersionKind, why: &str, body: &[u8]) -> Status {
-    let head = hex(&body[..body.len().min(15)]);
-    let more = if body.len() > 15 { " ..." } else { "" };
+    let cut = &body[..body.len().min(30)];
+    let more = if body.len() > cut.len() { " ..." } else { "" };
+    let head = match body.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(cut).into_owned(),
+        Some(_) => hex(cut),
+    };
     Status::bad_request(format!(
         "the object provided is unrecognized (must be of type {}): {why} ({head}{more})",
         expected.kind

@@ -1,6 +1,6 @@
 //! CustomResourceDefinitions at work: accepting their names, serving what they define, and clearing up behind them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
@@ -10,14 +10,18 @@ use super::call::Call;
 use super::resources::{Resource, Resources};
 use super::rest::timestamp;
 use crate::sim::attributes::UserInfo;
+use crate::sim::bootstrap::registered;
 use crate::sim::client::DeleteOptions;
 use crate::sim::crd::{self, CustomVersion};
 use crate::sim::object::Fields as _;
+use crate::sim::random;
 use crate::sim::resource::GroupResource;
 use crate::sim::store::{Entry, StoreError};
 
 pub(super) const DEFINITIONS: GroupResource =
     GroupResource::of("apiextensions.k8s.io", "customresourcedefinitions");
+
+const SERVICES: GroupResource = GroupResource::of("apiregistration.k8s.io", "apiservices");
 
 /// Compiled schemas of custom resources, each with the definition that it was compiled from.
 #[derive(Debug, Default)]
@@ -63,6 +67,34 @@ impl Api {
         }
         let all = self.store().list(&DEFINITIONS, None);
         self.set_resources(Resources::with_definitions(all.iter().map(|entry| &entry.object)));
+        self.register_versions(&now)
+    }
+
+    /// Keeps an APIService for each version of custom resources that is served, as the aggregator does.
+    fn register_versions(&self, now: &str) -> Result<(), StoreError> {
+        let mut served: BTreeMap<String, (String, String)> = BTreeMap::new();
+        for resource in self.resources().all().filter(|resource| resource.definition.is_some()) {
+            let name = format!("{}.{}", resource.version, resource.group);
+            served.insert(name, (resource.group.clone(), resource.version.clone()));
+        }
+        for entry in self.store().list(&SERVICES, None) {
+            let kept = entry.object["metadata"]["labels"].text(registered::MANAGED) == "true";
+            if kept && served.remove(entry.name()).is_none() {
+                match self.store().delete(&SERVICES, "", entry.name(), None) {
+                    Ok(_) | Err(StoreError::NotFound) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        for (name, (group, version)) in served {
+            let mut service = registered::api_service(&group, &version, 1000, 100, "true", now);
+            service["metadata"]["uid"] = random::uuid().into();
+            service["metadata"]["creationTimestamp"] = now.into();
+            match self.store().create(&SERVICES, "", &name, service) {
+                Ok(_) | Err(StoreError::Exists) => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 

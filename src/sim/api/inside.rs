@@ -75,7 +75,7 @@ impl Api {
         patch: Value,
     ) -> Result<Arc<Value>, Status> {
         let mut call = self.inside(user, resource, namespace, name, subresource)?;
-        Ok(self.patch(&mut call, &Patch::Merge(patch)).await?.object)
+        Ok(self.patch(&mut call, &Patch::merge(patch)).await?.object)
     }
 
     pub(in crate::sim) async fn delete_as(

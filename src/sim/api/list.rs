@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use super::verbs::ResourceRequest;
 use super::{Api, convert, shape};
 use crate::sim::field::{FieldError, Path};
 use crate::sim::object::Fields as _;
+use crate::sim::schema::{document::Document, golang};
 use crate::sim::status::Status;
 use crate::sim::store::{Entry, StoreError};
 
@@ -39,6 +40,7 @@ impl Api {
         selection: &Selection,
         query: &Query,
     ) -> Result<Page, Status> {
+        query.number("timeoutSeconds")?;
         let limit = usize::try_from(query.number("limit")?.unwrap_or_default()).unwrap_or_default();
         let (version, matching) = (query.text("resourceVersion"), query.text("resourceVersionMatch"));
         check_options(query)?;
@@ -65,12 +67,12 @@ impl Api {
                 }
             },
             token => {
+                let (revision, key) = read_token(token)?;
                 if !version.is_empty() && version != "0" {
                     return Err(Status::bad_request(
                         "specifying resource version is not allowed when using continue",
                     ));
                 }
-                let (revision, key) = read_token(token)?;
                 let listed = match revision {
                     None => current(),
                     Some(revision) => at(revision).map_err(|_| outdated(&key))?,
@@ -288,24 +290,25 @@ fn token(revision: u64, start: &str) -> String {
 
 /// Reads where to go on; without a revision, in whatever the list is then.
 fn read_token(token: &str) -> Result<(Option<u64>, String), Status> {
-    let refuse = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-    let bytes = URL_SAFE_NO_PAD.decode(token).or_else(|_| URL_SAFE.decode(token));
-    let bytes = bytes.map_err(|error| refuse(&error.to_string()))?;
-    let parsed: Value = serde_json::from_slice(&bytes).map_err(|error| refuse(&error.to_string()))?;
+    let refuse =
+        |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let bytes = golang::raw_url_base64(token).map_err(|error| refuse(&error))?;
+    let document = Document::parse(&bytes).map_err(|error| refuse(&error.to_string()))?;
+    let parsed = document.to_value();
     if parsed.text("v") != "meta.k8s.io/v1" {
-        return Err(refuse(&format!(
-            "server does not recognize this encoded version {:?}",
-            parsed.text("v")
-        )));
+        let version = parsed.text("v");
+        return Err(refuse(&format!("server does not recognize this encoded version {version}")));
+    }
+    if parsed.int("rv").unwrap_or_default() == 0 {
+        return Err(refuse("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
     }
     let start = parsed.text("start");
     if start.is_empty() {
         return Err(refuse("encoded start key empty (version meta.k8s.io/v1)"));
     }
     let revision = match parsed.int("rv") {
-        Some(-1) => None,
         Some(revision) if revision > 0 => u64::try_from(revision).ok(),
-        _ => return Err(refuse("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")),
+        _ => None,
     };
     Ok((revision, start.to_owned()))
 }

@@ -11,12 +11,20 @@ use super::{Api, convert, decode, steps};
 use crate::sim::field::{FieldError, Path};
 use crate::sim::object::Fields as _;
 use crate::sim::patch::{json, merge, strategic};
+use crate::sim::schema::conform::{hold, restore};
+use crate::sim::schema::decode::duplicates;
 use crate::sim::schema::{self, document::Document};
 use crate::sim::status::Status;
 
-/// A patch as it came.
+/// A patch as it came, and what strict reading holds against it.
 #[derive(Debug)]
-pub(crate) enum Patch {
+pub(crate) struct Patch {
+    form: Form,
+    strict: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Form {
     /// RFC 6902.
     Json(json::Patch),
     /// RFC 7396.
@@ -28,14 +36,28 @@ pub(crate) enum Patch {
 }
 
 impl Patch {
+    /// A merge patch of the server's own.
+    pub(crate) fn merge(patch: Value) -> Self {
+        Self { form: Form::Merge(patch), strict: Vec::new() }
+    }
+
     /// Reads the body of a request.
     pub(crate) fn read(call: &Call, request: &ResourceRequest<'_>) -> Result<Self, Status> {
         let custom = call.custom.is_some();
+        let checked = call.options.validation != FieldValidation::Ignore;
         let patch = match request.media_type() {
-            "application/json-patch+json" => Self::Json(json::Patch::parse(&read(&request.body)?)?),
-            "application/merge-patch+json" => Self::Merge(read(&request.body)?),
-            "application/strategic-merge-patch+json" if !custom => Self::Strategic(read(&request.body)?),
-            "application/apply-patch+yaml" => Self::Apply(yaml(&request.body)?),
+            "application/json-patch+json" => json_patch(&request.body, checked)?,
+            "application/merge-patch+json" => {
+                let (patch, strict) = map(&request.body, checked, "error decoding patch: ")?;
+                Self { form: Form::Merge(patch), strict }
+            }
+            "application/strategic-merge-patch+json" if !custom => {
+                let (patch, strict) = map(&request.body, true, "")?;
+                Self { form: Form::Strategic(patch), strict }
+            }
+            "application/apply-patch+yaml" => {
+                Self { form: Form::Apply(yaml(&request.body)?), strict: Vec::new() }
+            }
             _ => {
                 let strategic = if custom { "" } else { "application/strategic-merge-patch+json, " };
                 return Err(Status::unsupported_media_type(format!(
@@ -49,7 +71,7 @@ impl Patch {
     }
 
     fn check_options(&self, call: &Call, request: &ResourceRequest<'_>) -> Result<(), Status> {
-        let applies = matches!(self, Self::Apply(_));
+        let applies = matches!(self.form, Form::Apply(_));
         let mut errors = Vec::new();
         if !applies && request.query.get("force").is_some() {
             let detail = "may not be specified for non-apply patch";
@@ -69,14 +91,14 @@ impl Patch {
     /// Applies to an object of the version that the request names.
     fn apply(&self, old: &Value, kind: &GroupVersionKind) -> Result<Value, Status> {
         let mut new = old.clone();
-        match self {
-            Self::Json(patch) => patch.apply(&mut new)?,
-            Self::Merge(patch) => merge::apply(&mut new, patch)?,
-            Self::Strategic(patch) => match schema::of(&kind.group, &kind.version, &kind.kind) {
+        match &self.form {
+            Form::Json(patch) => patch.apply(&mut new)?,
+            Form::Merge(patch) => merge::apply(&mut new, patch)?,
+            Form::Strategic(patch) => match schema::of(&kind.group, &kind.version, &kind.kind) {
                 Some(schema) => strategic::apply(schema, &mut new, patch)?,
                 None => return Err(Status::not_simulated("strategic merge patches of this kind")),
             },
-            Self::Apply(_) => return Err(Status::bad_request("an apply is no patch of this object")),
+            Form::Apply(_) => return Err(Status::bad_request("an apply is no patch of this object")),
         }
         Ok(new)
     }
@@ -91,15 +113,27 @@ impl Patch {
     ) -> Result<(Value, Vec<String>), Status> {
         let patched = self.apply(old, kind)?;
         let refuse = |why: String| {
-            let shown = match self {
-                Self::Strategic(patch) => golang(patch),
+            let shown = match &self.form {
+                Form::Strategic(patch) => golang(patch),
                 _ => patched.to_string(),
             };
             let error = FieldError::invalid(&Path::new("patch"), shown, why);
             Status::invalid("", "", "", &vec![error])
         };
+        if matches!(self.form, Form::Strategic(_)) {
+            // Upstream goes from the patched map straight to the struct, in words of its own.
+            if let Some(schema) = schema::of(&kind.group, &kind.version, &kind.kind) {
+                restore(schema, &patched).map_err(&refuse)?;
+            }
+        } else if custom.is_none() {
+            let (version, named) = (patched.text("apiVersion"), patched.text("kind"));
+            if version != kind.api_version() || named != kind.kind {
+                return Err(refuse(decode::conversion(version, named, kind)));
+            }
+        }
         let (mut new, strict) =
             decode::shape(&Document::from_value(&patched), kind, custom).map_err(&refuse)?;
+        let strict = self.strict.iter().cloned().chain(strict).collect();
         let warnings = decode::judge(strict, validation)
             .map_err(|why| refuse(format!("strict decoding error: {why}")))?;
         new["apiVersion"] = kind.api_version().into();
@@ -111,7 +145,7 @@ impl Patch {
 impl Api {
     /// Patches an object.
     pub(crate) async fn patch(&self, call: &mut Call, patch: &Patch) -> Result<Updated, Status> {
-        if let Patch::Apply(config) = patch {
+        if let Form::Apply(config) = &patch.form {
             return self.apply(call, config).await;
         }
         let resource = call.resource.clone();
@@ -152,38 +186,34 @@ impl Api {
         let resource = call.resource.clone();
         let expected = resource.gvk();
         let config = self.configuration(call, config)?;
-        let (config, strict) =
-            decode::shape(&Document::from_value(&config), &expected, call.custom.as_deref()).map_err(
-                |why| {
-                    Status::new(
-                        500,
-                        "InternalError",
-                        format!(
-                            "failed to create typed patch object ({}/{}; {}, Kind={}): {why}",
-                            call.namespace,
-                            call.name,
-                            expected.api_version(),
-                            expected.kind
-                        ),
-                    )
-                },
-            )?;
-        if let Some(unknown) = strict.iter().find_map(|error| error.strip_prefix("unknown field \"")) {
+        let untyped = |why: String| {
             let mut status = Status::new(
                 500,
                 "",
                 format!(
-                    "failed to create typed patch object ({}/{}; {}, Kind={}): .{}: field not declared in schema",
-                    call.namespace,
-                    call.name,
-                    expected.api_version(),
+                    "failed to create typed patch object ({}/{}; {}/{}, Kind={}): {why}",
+                    config["metadata"].text("namespace"),
+                    config["metadata"].text("name"),
+                    expected.group,
+                    expected.version,
                     expected.kind,
-                    unknown.trim_end_matches('"')
                 ),
             );
             status.details = serde_json::json!({});
-            return Err(status);
+            status
+        };
+        if call.custom.is_none()
+            && let Some(schema) = schema::of(&expected.group, &expected.version, &expected.kind)
+        {
+            hold(schema, &config).map_err(&untyped)?;
         }
+        let (typed, strict) =
+            decode::shape(&Document::from_value(&config), &expected, call.custom.as_deref())
+                .map_err(|why| Status::new(500, "", why))?;
+        if let Some(unknown) = strict.iter().find_map(|error| error.strip_prefix("unknown field \"")) {
+            return Err(untyped(format!(".{}: field not declared in schema", unknown.trim_end_matches('"'))));
+        }
+        let config = typed;
         let mut config = config;
         config["apiVersion"] = expected.api_version().into();
         config["kind"] = expected.kind.clone().into();
@@ -210,18 +240,16 @@ impl Api {
     fn configuration(&self, call: &Call, config: &Value) -> Result<Value, Status> {
         let expected = call.resource.gvk();
         if !config.is_object() {
-            return Err(Status::bad_request("error decoding YAML: the configuration is no object"));
+            let found = Document::from_value(config).kind();
+            return Err(Status::bad_request(format!(
+                "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into \
+                 Go value of type map[string]interface {{}}"
+            )));
         }
         let (version, kind) = (config.text("apiVersion"), config.text("kind"));
-        if version.is_empty() || kind.is_empty() {
-            let what = if kind.is_empty() { "Kind" } else { "apiVersion" };
-            return Err(Status::bad_request(format!("Object '{what}' is missing in '{config}'")));
-        }
         if version != expected.api_version() || kind != expected.kind {
-            return Err(Status::bad_request(format!(
-                "invalid object type: {}/{version}, Kind={kind}",
-                call.name
-            )));
+            let (group, version) = version.split_once('/').unwrap_or(("", version));
+            return Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
         }
         let mut config = config.clone();
         let named = config["metadata"].text("name").to_owned();
@@ -247,10 +275,51 @@ impl Api {
     }
 }
 
-fn read(body: &Bytes) -> Result<Value, Status> {
+/// Reads a patch that is a map, with the fields that stand twice in it.
+fn map(body: &Bytes, checked: bool, prefix: &str) -> Result<(Value, Vec<String>), Status> {
+    let document = Document::parse(body).map_err(|error| Status::bad_request(format!("{prefix}{error}")))?;
+    if checked && !matches!(document, Document::Object(_) | Document::Null) {
+        return Err(Status::bad_request(format!(
+            "{prefix}json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            document.kind()
+        )));
+    }
+    let value = match document.to_value() {
+        Value::Null => Value::Object(Default::default()),
+        value => value,
+    };
+    Ok((value, duplicates(&document)))
+}
+
+fn json_patch(body: &Bytes, checked: bool) -> Result<Patch, Status> {
     let document = Document::parse(body)
         .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
-    Ok(document.to_value())
+    let refuse = |found: &Document<'_>, wanted: &str| {
+        Err(Status::bad_request(format!(
+            "error decoding patch: json: cannot unmarshal {} into Go value of type {wanted}",
+            found.kind()
+        )))
+    };
+    let mut strict = Vec::new();
+    if checked {
+        let Document::Array(operations) = &document else {
+            return refuse(&document, "[]handlers.jsonPatchOp");
+        };
+        for (at, operation) in operations.iter().enumerate() {
+            let Document::Object(fields) = operation else {
+                return refuse(operation, "handlers.jsonPatchOp");
+            };
+            let known = ["op", "path", "from", "value"];
+            let unknown = fields.iter().filter(|(name, _)| !known.contains(&&**name));
+            strict.extend(unknown.map(|(name, _)| format!("json patch unknown field \"[{at}].{name}\"")));
+            for (place, (name, _)) in fields.iter().enumerate() {
+                if fields[..place].iter().any(|(earlier, _)| earlier == name) {
+                    strict.push(format!("json patch duplicate field \"[{at}].{name}\""));
+                }
+            }
+        }
+    }
+    Ok(Patch { form: Form::Json(json::Patch::parse(&document.to_value())?), strict })
 }
 
 fn yaml(body: &Bytes) -> Result<Value, Status> {

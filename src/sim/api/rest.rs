@@ -36,12 +36,13 @@ impl Api {
     /// Creates an object.
     pub(crate) async fn create(&self, call: &mut Call, mut object: Value) -> Result<Arc<Value>, Status> {
         place(call, &mut object)?;
+        let versioned = !matches!(object["metadata"].text("resourceVersion"), "" | "0");
         complete_metadata(&mut object, &now(self));
         steps::default(call, &mut object);
         let generated = call.name.is_empty() && object["metadata"].text("name").is_empty();
         let mut attempt = 1;
         loop {
-            match self.create_once(call, object.clone(), generated).await {
+            match self.create_once(call, object.clone(), generated, versioned).await {
                 Err(status) if generated && status.reason == "AlreadyExists" && attempt < NAME_ATTEMPTS => {
                     attempt += 1;
                 }
@@ -55,6 +56,7 @@ impl Api {
         call: &mut Call,
         mut object: Value,
         generated: bool,
+        versioned: bool,
     ) -> Result<Arc<Value>, Status> {
         steps::track(call, None, &mut object, self.clock().now());
         let mut request = self.admission_request(call, Operation::Create, Some(object), None);
@@ -96,6 +98,9 @@ impl Api {
                 return Err(Status::already_exists(&call.gr(), &name));
             }
             return Ok(Arc::new(object));
+        }
+        if versioned {
+            return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
         let entry = self.store().create(storage, &call.namespace, &name, object);
         let entry = entry.map_err(|error| failure(error, &call.gr(), &name))?;

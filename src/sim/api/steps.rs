@@ -103,6 +103,11 @@ pub(super) fn warnings_on_update(call: &Call, new: &Value, old: &Value) -> Vec<S
     strategy::warnings_on_update(&kind.group, &kind.version, &kind.kind, new, old)
 }
 
+pub(super) fn updates_unconditionally(call: &Call) -> bool {
+    let kind = &call.resource.storage_kind;
+    call.custom.is_none() && strategy::updates_unconditionally(&kind.group, &kind.kind)
+}
+
 pub(super) fn creates_on_update(call: &Call) -> bool {
     let kind = &call.resource.storage_kind;
     call.subresource.is_empty()

@@ -1,5 +1,5 @@
 //! Certificate signing requests (PKCS #10): what they ask for, and the certificate that answers one.
-//! Subjects are copied byte for byte, so that every organization in them stays a group.
+//! Subjects are written anew in the order of crypto/x509; every organization in them stays a group.
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::SigningKey as _;
@@ -54,7 +54,7 @@ impl SigningRequest {
             // The last one counts, as for crypto/x509.
             common_name: info.subject.iter_common_name().last().map(text).unwrap_or_default(),
             organizations: info.subject.iter_organization().map(text).collect(),
-            subject: info.subject.as_raw().to_vec(),
+            subject: subject(&info.subject),
             public_key: info.subject_pki.raw.to_vec(),
             ..Self::default()
         };
@@ -153,6 +153,35 @@ impl Pki {
         let certificate = sequence(&[body, algorithm, tlv(0x03, &[&[0], signature.as_slice()].concat())]);
         Ok(pem("CERTIFICATE", &certificate))
     }
+}
+
+/// Writes a subject as crypto/x509 does: known attributes alone, in its order, those of one type together.
+fn subject(name: &x509_parser::x509::X509Name<'_>) -> Vec<u8> {
+    // Country, organization, unit, locality, province, street, postal code, common name, serial number.
+    const ORDER: [u8; 9] = [6, 10, 11, 7, 8, 9, 17, 3, 5];
+    let mut parts = Vec::new();
+    for attribute in ORDER {
+        let oid = [0x55, 0x04, attribute];
+        let mut values: Vec<Vec<u8>> = name
+            .iter_attributes()
+            .filter(|found| found.attr_type().as_bytes() == oid)
+            .map(|found| {
+                let text = found.as_str().unwrap_or_default();
+                let printable = |c: u8| c.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&c);
+                let tag = if text.bytes().all(printable) { 0x13 } else { 0x0C };
+                sequence(&[tlv(0x06, &oid), tlv(tag, text.as_bytes())])
+            })
+            .collect();
+        // Of these two there is but one, and the last counts.
+        if matches!(attribute, 3 | 5) {
+            values = values.split_off(values.len().saturating_sub(1));
+        }
+        if !values.is_empty() {
+            values.sort();
+            parts.push(tlv(0x31, &values.concat()));
+        }
+    }
+    sequence(&parts)
 }
 
 fn end_of(authority: &x509_parser::certificate::X509Certificate<'_>) -> Timestamp {
@@ -257,8 +286,9 @@ mod tests {
         let mut params =
             CertificateParams::new(vec!["pod.example".to_owned(), "10.0.0.7".to_owned()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::OrganizationName, "dev");
+        // The certificate has them the other way round.
         params.distinguished_name.push(DnType::CommonName, "jane");
+        params.distinguished_name.push(DnType::OrganizationName, "dev");
         params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap()
     }
 

@@ -62,6 +62,23 @@ pub(super) fn time(text: &str, layout: &str) -> Result<jiff::Timestamp, String> 
     stamp.map_err(|_| format!("parsing time {text:?}: year out of range"))
 }
 
+/// Decodes base64 of the URL alphabet without padding.
+pub(crate) fn raw_url_base64(text: &str) -> Result<Vec<u8>, String> {
+    use base64::Engine as _;
+    use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+    let lenient = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone);
+    GeneralPurpose::new(&base64::alphabet::URL_SAFE, lenient).decode(text).map_err(|error| {
+        let at = match error {
+            base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+            base64::DecodeError::InvalidLength(length) => length,
+            base64::DecodeError::InvalidPadding => text.find('=').unwrap_or(text.len()),
+        };
+        format!("illegal base64 data at input byte {at}")
+    })
+}
+
 /// Decodes standard base64; line breaks are skipped.
 pub(super) fn base64(text: &str) -> Result<Vec<u8>, String> {
     let source = text.as_bytes();

@@ -506,7 +506,8 @@ fn time_zone(errors: &mut ErrorList, at: &At<'_>) {
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
         );
     }
-    if cron::time_zone(at.str()).is_none() {
+    // Go knows `Local`, spelled like that, as a place.
+    if at.str() != "Local" && cron::time_zone(at.str()).is_none() {
         errors.invalid(&at.path, at.str(), format!("unknown time zone {}", at.str()));
     }
 }

@@ -13,6 +13,7 @@ use crate::sim::admission::Operation;
 use crate::sim::client::DeleteOptions;
 use crate::sim::crd;
 use crate::sim::object::Fields as _;
+use crate::sim::resource::GroupResource;
 use crate::sim::status::Status;
 use crate::sim::store::{Entry, StoreError};
 
@@ -78,13 +79,15 @@ impl Api {
 }
 
 fn check_preconditions(call: &Call, old: &Entry, options: &DeleteOptions) -> Result<(), Status> {
+    // Upstream names the kind here, where it names the resource in every other conflict.
+    let kind = GroupResource::named(call.resource.group.clone(), call.resource.storage_kind.kind.clone());
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != old.uid()) {
         let detail = format!(
             "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been \
              deleted and then recreated",
             old.uid()
         );
-        return Err(Status::conflict(&call.gr(), &call.name, detail));
+        return Err(Status::conflict(&kind, &call.name, detail));
     }
     let current = old.revision.to_string();
     if let Some(version) = options.resource_version.as_deref().filter(|version| *version != current) {
@@ -92,7 +95,7 @@ fn check_preconditions(call: &Call, old: &Entry, options: &DeleteOptions) -> Res
             "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record \
              ({current}). The object might have been modified"
         );
-        return Err(Status::conflict(&call.gr(), &call.name, detail));
+        return Err(Status::conflict(&kind, &call.name, detail));
     }
     Ok(())
 }

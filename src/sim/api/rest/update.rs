@@ -8,6 +8,7 @@ use super::super::call::Call;
 use super::super::{Api, steps};
 use super::{MODIFIED, failure, place};
 use crate::sim::admission::Operation;
+use crate::sim::field::{FieldError, Path};
 use crate::sim::managed_fields::differ_only_in_times;
 use crate::sim::object::Fields as _;
 use crate::sim::status::Status;
@@ -45,7 +46,7 @@ impl Api {
                 let new = make(None)?;
                 if !new["metadata"].text("uid").is_empty() {
                     let detail = format!(
-                        "Precondition failed: UID in precondition: {}, UID in object meta: ",
+                        "uid mismatch: the provided object specified uid {}, and no existing object was found",
                         new["metadata"].text("uid")
                     );
                     return Err(Status::conflict(&call.gr(), &call.name, detail));
@@ -75,14 +76,29 @@ impl Api {
     ) -> Result<Arc<Value>, Outcome> {
         let gr = call.gr();
         let expected = new["metadata"].text("resourceVersion").to_owned();
+        let uid = new["metadata"].text("uid");
+        // Only a whole object names the one it means to replace; a patch that changes the uid is invalid.
+        if call.replaces() && !uid.is_empty() && uid != old.uid() {
+            let detail = format!(
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: \
+                 Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                storage_key(call),
+                old.uid()
+            );
+            return Err(Status::conflict(&gr, &call.name, detail).into());
+        }
+        if call.replaces() && matches!(&*expected, "" | "0") && !steps::updates_unconditionally(call) {
+            let error = FieldError::invalid(
+                &Path::new("metadata").child("resourceVersion"),
+                serde_json::json!("0x0"),
+                "must be specified for an update",
+            );
+            let error = FieldError { shown: Some("0x0".to_owned()), ..error };
+            let plural = &call.resource.plural;
+            return Err(Status::invalid(&call.resource.group, plural, &call.name, &vec![error]).into());
+        }
         if !expected.is_empty() && expected != "0" && expected != old.revision.to_string() {
             return Err(Status::conflict(&gr, &call.name, MODIFIED).into());
-        }
-        let uid = new["metadata"].text("uid");
-        if !uid.is_empty() && uid != old.uid() {
-            let detail =
-                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
-            return Err(Status::conflict(&gr, &call.name, detail).into());
         }
         place(call, &mut new)?;
         keep_metadata(&mut new, &old.object);
@@ -160,6 +176,25 @@ impl Api {
     }
 }
 
+/// Returns the key under which upstream keeps an object, as its messages show it.
+fn storage_key(call: &Call) -> String {
+    let resource = match (&*call.resource.group, &*call.resource.plural) {
+        ("", "services") => "services/specs",
+        ("", "endpoints") => "services/endpoints",
+        ("", "nodes") => "minions",
+        ("", "replicationcontrollers") => "controllers",
+        ("networking.k8s.io", "ingresses") => "ingress",
+        (_, plural) => plural,
+    };
+    let group = match &*call.resource.group {
+        group @ ("apiextensions.k8s.io" | "apiregistration.k8s.io") => format!("/{group}"),
+        group if call.custom.is_some() => format!("/{group}"),
+        _ => String::new(),
+    };
+    let namespace = if call.namespace.is_empty() { String::new() } else { format!("/{}", call.namespace) };
+    format!("/registry{group}/{resource}{namespace}/{}", call.name)
+}
+
 enum Outcome {
     /// Somebody else wrote in between.
     Raced,
@@ -180,7 +215,7 @@ fn keep_metadata(new: &mut Value, old: &Value) {
     let (Some(new), Some(old)) = (new["metadata"].as_object_mut(), old["metadata"].as_object()) else {
         return;
     };
-    for field in ["uid", "creationTimestamp", "generateName"] {
+    for field in ["uid"] {
         if new.get(field).and_then(Value::as_str).unwrap_or_default().is_empty() {
             match old.get(field) {
                 Some(value) => new.insert(field.to_owned(), value.clone()),
@@ -188,11 +223,16 @@ fn keep_metadata(new: &mut Value, old: &Value) {
             };
         }
     }
-    for field in ["generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
+    for field in ["generation", "creationTimestamp", "resourceVersion"] {
         match old.get(field) {
             Some(value) => new.insert(field.to_owned(), value.clone()),
             None => new.remove(field),
         };
+    }
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+        if let Some(value) = old.get(field) {
+            new.insert(field.to_owned(), value.clone());
+        }
     }
     new.remove("selfLink");
 }
