@@ -1,7 +1,7 @@
 //! The simulated API over HTTP: reads, writes and watches by Kubernetes' rules, for whatever client asks.
 
-mod copy;
 mod answers;
+mod copy;
 mod crash;
 mod kubectl;
 mod logs;
