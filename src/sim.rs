@@ -21,6 +21,7 @@ mod meta;
 pub mod netpol;
 pub mod node;
 pub mod object;
+pub mod outbound;
 pub mod patch;
 pub mod pki;
 pub mod pod_refs;

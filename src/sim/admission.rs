@@ -8,9 +8,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::api::resources::Resources;
+use super::api::resources::{GroupVersionKind, Resource, Resources};
 use super::attributes::UserInfo;
 use super::authz::Authorizer;
+use super::crd::CustomVersion;
 use super::resource::GroupResource;
 use super::status::Status;
 use super::store::Store;
@@ -35,6 +36,7 @@ pub mod placement;
 pub mod pod_security;
 pub(crate) mod pods;
 pub mod priority;
+pub(crate) mod reinvocation;
 pub mod resource_quota;
 pub mod runtime_class;
 pub mod service_account;
@@ -42,6 +44,9 @@ pub mod storage;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod validating_policy;
+pub mod webhook;
+
+use reinvocation::Reinvocation;
 
 pub use chain::{Chain, Settings, SettingsError};
 
@@ -102,8 +107,23 @@ pub struct AdmissionRequest {
     pub warnings: Vec<String>,
     /// Annotations for the audit event.
     pub audit_annotations: BTreeMap<String, String>,
+    /// How the client names what it sends.
+    pub asked: Asked,
+    /// What is to be asked again once all have had their turn.
+    pub(crate) reinvocation: Reinvocation,
     /// What plugins hold until the write is done; see [`Reservation`].
     pub reservations: Vec<Box<dyn Reservation>>,
+}
+
+/// How a client names and shapes what it sends, where that is not as it is stored.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// The resource in the version of the request; none where that is the stored one.
+    pub resource: Option<Arc<Resource>>,
+    /// The kind of an object that a subresource has for itself, such as `autoscaling/v1` `Scale`.
+    pub kind: Option<GroupVersionKind>,
+    /// What the version of a custom resource asks of its objects.
+    pub custom: Option<Arc<CustomVersion>>,
 }
 
 /// Something a plugin holds from its judgement until the write: a lock, and what is to be kept of it.
@@ -118,6 +138,19 @@ impl AdmissionRequest {
     /// Returns the resource that is written.
     pub fn group_resource(&self) -> GroupResource {
         GroupResource::named(self.group.clone(), self.resource.clone())
+    }
+
+    /// Returns group and version of the resource as the client names it.
+    pub(crate) fn asked_version(&self) -> (&str, &str) {
+        match &self.asked.resource {
+            Some(resource) => (&resource.group, &resource.version),
+            None => (&self.group, &self.version),
+        }
+    }
+
+    /// Returns group and version of the kind of the object, of a resource in this group and version.
+    pub(crate) fn kind_version<'a>(&'a self, group: &'a str, version: &'a str) -> (&'a str, &'a str) {
+        self.asked.kind.as_ref().map_or((group, version), |kind| (&kind.group, &kind.version))
     }
 
     /// Tells whether the request is for this resource itself, no subresource.

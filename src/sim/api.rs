@@ -2,7 +2,7 @@
 
 mod answer;
 mod call;
-mod convert;
+pub(crate) mod convert;
 mod decode;
 mod definitions;
 pub mod discovery;
@@ -36,7 +36,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 
 pub use self::answer::{Body, BodyError};
-pub(crate) use self::decode::parse_yaml;
+pub(crate) use self::decode::{parse_yaml, shape};
 pub use self::paths::VERSION;
 pub(crate) use self::rest::timestamp;
 pub use self::serve::Identity;

@@ -6,6 +6,7 @@ mod crash;
 mod kubectl;
 mod logs;
 mod watches;
+mod webhooks;
 
 use std::sync::Arc;
 

@@ -24,6 +24,7 @@ use super::placement::taint_nodes::TaintNodesByCondition;
 use super::placement::toleration_restriction::PodTolerationRestriction;
 use super::pod_security::{self, PodSecurity};
 use super::priority::Priority;
+use super::reinvocation::Reinvocation;
 use super::resource_quota::{Ledger, ResourceQuota};
 use super::runtime_class::RuntimeClass;
 use super::service_account::ServiceAccount;
@@ -31,6 +32,8 @@ use super::storage::default_class::DefaultStorageClass;
 use super::storage::in_use_protection::StorageObjectInUseProtection;
 use super::storage::resize::PersistentVolumeClaimResize;
 use super::validating_policy::ValidatingAdmissionPolicy;
+use super::webhook::mutating::MutatingAdmissionWebhook;
+use super::webhook::validating::ValidatingAdmissionWebhook;
 use super::{AdmissionCx, AdmissionRequest, Plugin};
 use crate::sim::status::Status;
 
@@ -127,9 +130,9 @@ const ROWS: &[Row] = rows! {
     "DenyServiceExternalIPs" off => |_| Box::new(DenyServiceExternalIPs);
     "PodTopologyLabels" on;
     "MutatingAdmissionPolicy" on;
-    "MutatingAdmissionWebhook" on;
+    "MutatingAdmissionWebhook" on => |_| Box::new(MutatingAdmissionWebhook::default());
     "ValidatingAdmissionPolicy" on => |_| Box::new(ValidatingAdmissionPolicy::default());
-    "ValidatingAdmissionWebhook" on;
+    "ValidatingAdmissionWebhook" on => |_| Box::new(ValidatingAdmissionWebhook::default());
     "ResourceQuota" on => |parts| Box::new(ResourceQuota::new(parts.ledger.clone()));
     "AlwaysDeny" off => |_| Box::new(AlwaysDeny);
 };
@@ -203,12 +206,21 @@ impl Chain {
         &self.ledger
     }
 
-    /// Lets every plugin change the object. What an earlier attempt at the same request reserved is given back.
+    /// Lets every plugin change the object, and once more when a webhook or policy has changed what others saw. What an earlier attempt at the same request reserved is given back.
     ///
     /// # Errors
     /// The first refusal.
     pub async fn admit(&self, cx: &AdmissionCx<'_>, request: &mut AdmissionRequest) -> Result<(), Status> {
         request.reservations.clear();
+        request.reinvocation = Reinvocation::default();
+        self.admit_once(cx, request).await?;
+        if request.reinvocation.begin() {
+            self.admit_once(cx, request).await?;
+        }
+        Ok(())
+    }
+
+    async fn admit_once(&self, cx: &AdmissionCx<'_>, request: &mut AdmissionRequest) -> Result<(), Status> {
         for plugin in &self.plugins {
             plugin.admit(cx, request).await?;
         }

@@ -109,13 +109,14 @@ pub(crate) fn request_value(request: &AdmissionRequest, matched: &Matched) -> Va
     if !request.user.extra.is_empty() {
         user["extra"] = json!(request.user.extra);
     }
+    let (group, version) = request.asked_version();
+    let kind = request.kind_version(&matched.group, &matched.version);
+    let asked_kind = request.kind_version(group, version);
     let mut value = json!({
-        "kind": { "group": matched.group, "version": matched.version, "kind": matched.kind },
+        "kind": { "group": kind.0, "version": kind.1, "kind": matched.kind },
         "resource": { "group": matched.group, "version": matched.version, "resource": matched.resource },
-        "requestKind": { "group": request.group, "version": request.version, "kind": request.kind },
-        "requestResource": {
-            "group": request.group, "version": request.version, "resource": request.resource,
-        },
+        "requestKind": { "group": asked_kind.0, "version": asked_kind.1, "kind": request.kind },
+        "requestResource": { "group": group, "version": version, "resource": request.resource },
         "operation": request.operation.as_str(),
         "userInfo": user,
         "dryRun": request.dry_run,

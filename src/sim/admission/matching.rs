@@ -26,9 +26,10 @@ pub(crate) struct Matched {
 
 impl Matched {
     fn exactly(request: &AdmissionRequest) -> Self {
+        let (group, version) = request.asked_version();
         Self {
-            group: request.group.clone(),
-            version: request.version.clone(),
+            group: group.to_owned(),
+            version: version.to_owned(),
             kind: request.kind.clone(),
             resource: request.resource.clone(),
         }
@@ -101,21 +102,21 @@ pub(crate) fn rules_match(
     if !equivalent {
         return None;
     }
-    equivalents(resources, request)
+    equivalents(resources, request, &exact)
         .into_iter()
         .find(|other| rules.iter().any(|rule| rule_matches(rule, request, other) && named(rule, request)))
 }
 
 /// Returns the other groups and versions in which the same objects are served.
-fn equivalents(resources: &Resources, request: &AdmissionRequest) -> Vec<Matched> {
+fn equivalents(resources: &Resources, request: &AdmissionRequest, exact: &Matched) -> Vec<Matched> {
     let same_objects = |group: &str| {
-        group == request.group || (request.resource == "events" && matches!(group, "" | "events.k8s.io"))
+        group == exact.group || (request.resource == "events" && matches!(group, "" | "events.k8s.io"))
     };
     resources
         .all()
         .filter(|other| {
             let other = other.gvk();
-            same_objects(&other.group) && (other.group != request.group || other.version != request.version)
+            same_objects(&other.group) && (other.group != exact.group || other.version != exact.version)
         })
         .filter(|other| other.group_resource().resource == request.resource)
         .map(|other| {

@@ -84,6 +84,8 @@ pub(crate) fn create(group: &str, resource: &str, object: Value) -> AdmissionReq
         dry_run: false,
         warnings: Vec::new(),
         audit_annotations: Default::default(),
+        asked: Default::default(),
+        reinvocation: Default::default(),
         reservations: Vec::new(),
     }
 }

@@ -12,8 +12,8 @@ pub(crate) use update::Updated;
 
 use super::call::Call;
 use super::definitions::DEFINITIONS;
-use super::{Api, steps};
-use crate::sim::admission::{AdmissionCx, AdmissionRequest, Operation};
+use super::{Api, convert, steps};
+use crate::sim::admission::{AdmissionCx, AdmissionRequest, Asked, Operation};
 use crate::sim::authz::escalation;
 use crate::sim::object::Fields as _;
 use crate::sim::random;
@@ -176,6 +176,16 @@ impl Api {
             dry_run: call.options.dry_run,
             warnings: Vec::new(),
             audit_annotations: Default::default(),
+            asked: Asked {
+                resource: (!convert::is_stored_version(&call.resource)).then(|| call.resource.clone()),
+                kind: call
+                    .resource
+                    .subresource(&call.subresource)
+                    .map(|sub| sub.kind.clone())
+                    .filter(|kind| !kind.version.is_empty()),
+                custom: call.custom.clone(),
+            },
+            reinvocation: Default::default(),
             reservations: Vec::new(),
         }
     }

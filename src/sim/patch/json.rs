@@ -77,6 +77,55 @@ impl Patch {
     }
 }
 
+impl Patch {
+    /// Applies the operations one after the other, where somebody is to be told which of them does not apply.
+    ///
+    /// # Errors
+    /// What is wrong, in the words of upstream's library.
+    pub fn apply_explained(&self, target: &mut Value) -> Result<(), Misfit> {
+        for operation in &self.0 {
+            let holder_is_there = holder(target, &operation.path).is_some();
+            if operation.apply(target).is_some() {
+                continue;
+            }
+            let (kind, path) = (&operation.kind, &operation.path);
+            let key = path.rsplit('/').next().unwrap_or_default();
+            return Err(match kind.as_str() {
+                "test" => Misfit::Test(path.clone()),
+                "add" | "remove" | "replace" if !holder_is_there => Misfit::Other(format!(
+                    "{kind} operation does not apply: doc is missing path: {path:?}: missing value"
+                )),
+                "remove" => Misfit::Other(format!(
+                    "error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
+                )),
+                "replace" => Misfit::Other(format!(
+                    "replace operation does not apply: doc is missing key: {path}: missing value"
+                )),
+                "add" => Misfit::Other(format!(
+                    "error in add for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
+                )),
+                "move" | "copy" => Misfit::Other(format!(
+                    "{kind} operation does not apply: doc is missing from path: {}: missing value",
+                    operation.from
+                )),
+                _ => Misfit::Other(format!("Unexpected kind: {kind}")),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Why a patch does not apply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// A test failed, at this path.
+    #[error("testing value {0} failed: test failed")]
+    Test(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
 /// What a patch answers that does not apply.
 fn rejected() -> Status {
     let mut status =

@@ -1,0 +1,164 @@
+//! Admission webhooks: which of them are to be asked of a request, and what their answers come to. How an answer is
+//! got is in `call`, what is asked in `review`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
+use super::expression::{self, Conditions, Gives, Host, Inputs, Names};
+use super::matching::Matched;
+use super::{AdmissionCx, AdmissionRequest, matching};
+use crate::cel::Program;
+use crate::sim::api::convert;
+use crate::sim::object::Fields as _;
+use crate::sim::resource::GroupResource;
+use crate::sim::status::Status;
+
+mod call;
+pub mod mutating;
+mod review;
+pub mod validating;
+
+/// One webhook of a configuration.
+struct Hook {
+    configuration: Arc<Value>,
+    /// Its place within its configuration.
+    index: usize,
+    /// Its place among all webhooks.
+    position: usize,
+    conditions: Arc<Compiled>,
+}
+
+type Compiled = Vec<Vec<Result<Program, String>>>;
+
+/// Match conditions, compiled once for each version of a configuration.
+#[derive(Debug, Default)]
+struct Programs(Mutex<BTreeMap<String, (String, Arc<Compiled>)>>);
+
+impl Programs {
+    fn of(&self, configuration: &Value) -> Arc<Compiled> {
+        let metadata = &configuration["metadata"];
+        let (name, version) = (metadata.text("name"), metadata.text("resourceVersion"));
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, compiled)) = known.get(name)
+            && of == version
+            && !version.is_empty()
+        {
+            return compiled.clone();
+        }
+        let names = Names { params: false, authorizer: true, variables: Vec::new() };
+        let compile = |hook: &Value| {
+            let conditions = hook.items("matchConditions").iter();
+            conditions.map(|condition| names.compile(condition.text("expression"), Gives::Bool)).collect()
+        };
+        let compiled: Arc<Compiled> = Arc::new(configuration.items("webhooks").iter().map(compile).collect());
+        known.insert(name.to_owned(), (version.to_owned(), compiled.clone()));
+        compiled
+    }
+
+    /// Returns all webhooks, in the order in which they are asked.
+    fn hooks(&self, cx: &AdmissionCx<'_>, resource: &GroupResource) -> Vec<Hook> {
+        let mut hooks = Vec::new();
+        // The store lists by name.
+        for configuration in cx.list(resource, None) {
+            let conditions = self.of(&configuration);
+            for index in 0..configuration.items("webhooks").len() {
+                let (configuration, conditions) = (configuration.clone(), conditions.clone());
+                hooks.push(Hook { configuration, index, position: hooks.len(), conditions });
+            }
+        }
+        hooks
+    }
+}
+
+impl Hook {
+    fn spec(&self) -> &Value {
+        self.configuration.items("webhooks").get(self.index).unwrap_or(&Value::Null)
+    }
+
+    fn name(&self) -> &str {
+        self.spec().text("name")
+    }
+
+    fn configuration_name(&self) -> &str {
+        self.configuration["metadata"].text("name")
+    }
+
+    fn id(&self) -> String {
+        format!("{}/{}/{}", self.configuration_name(), self.name(), self.index)
+    }
+
+    fn fails_open(&self) -> bool {
+        self.spec().text("failurePolicy") == "Ignore"
+    }
+
+    /// Tells whether the webhook is for a request, and what it takes the request for.
+    fn matches(&self, cx: &AdmissionCx<'_>, request: &AdmissionRequest) -> Result<Option<Matched>, Status> {
+        let spec = self.spec();
+        let namespace = matching::namespace_selected(cx, request, spec.at("namespaceSelector"));
+        let object = matching::object_selected(request, spec.at("objectSelector"));
+        if matches!(namespace, Ok(false)) || matches!(object, Ok(false)) {
+            return Ok(None);
+        }
+        let equivalent = spec.text("matchPolicy") == "Equivalent";
+        let found = matching::rules_match(&cx.resources, request, spec.items("rules"), equivalent);
+        let Some(matched) = found else { return Ok(None) };
+        // Faults matter only for what the rules are for.
+        namespace?;
+        object?;
+        if self.meets_conditions(cx, request, &matched)? { Ok(Some(matched)) } else { Ok(None) }
+    }
+
+    fn meets_conditions(
+        &self,
+        cx: &AdmissionCx<'_>,
+        request: &AdmissionRequest,
+        matched: &Matched,
+    ) -> Result<bool, Status> {
+        let conditions = self.conditions.get(self.index).map(Vec::as_slice).unwrap_or_default();
+        if conditions.is_empty() {
+            return Ok(true);
+        }
+        let host = Host { authorizer: cx.authorizer, user: &request.user };
+        let value = expression::request_value(request, matched);
+        let object = versioned(cx, request, matched, request.object());
+        let old = versioned(cx, request, matched, request.old());
+        let inputs = Inputs::new(&object, &old, &value, &Value::Null, &[]).with_authorizer(&host, request);
+        match expression::conditions(conditions, &inputs) {
+            Conditions::Met => Ok(true),
+            Conditions::NotMet => Ok(false),
+            Conditions::Failed(_) if self.fails_open() => Ok(false),
+            Conditions::Failed(why) => Err(Status::forbidden(&request.group_resource(), &request.name, why)),
+        }
+    }
+}
+
+/// Returns an object in the version that a webhook asks for.
+fn versioned(cx: &AdmissionCx<'_>, request: &AdmissionRequest, matched: &Matched, object: &Value) -> Value {
+    let own_kind = request.asked.kind.is_some() || request.operation == super::Operation::Connect;
+    match cx.resources.find(&matched.group, &matched.version, &matched.resource) {
+        Some(resource) if !own_kind && object.is_object() => {
+            Value::clone(&convert::from_storage(resource, &Arc::new(object.clone())))
+        }
+        _ => object.clone(),
+    }
+}
+
+/// Why a webhook did not let a request through.
+enum Failure {
+    /// It could not be asked, or its answer is none.
+    Calling(String),
+    /// It says no.
+    Rejected(Status),
+    /// The server itself refuses.
+    Other(Status),
+}
+
+/// Words that a webhook could not be asked.
+fn failed_calling(name: &str, why: &str) -> Status {
+    let message = format!("failed calling webhook {name:?}: {why}");
+    let mut status = Status::internal(&message);
+    status.details = serde_json::json!({ "causes": [{ "message": message }] });
+    status
+}
