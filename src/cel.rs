@@ -63,6 +63,13 @@ impl Environment {
         self
     }
 
+    /// Allows to write objects: `Object{...}`, those within it such as `Object.spec{...}`, and `JSONPatch{...}`.
+    #[must_use]
+    pub fn constructing(mut self) -> Self {
+        self.names.constructs = true;
+        self
+    }
+
     /// Compiles an expression.
     ///
     /// # Errors

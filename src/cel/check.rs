@@ -27,7 +27,14 @@ pub(super) struct Names {
     pub(super) open: bool,
     /// Lists and maps may be written with items of different types.
     pub(super) mixed: bool,
+    /// Objects may be written.
+    pub(super) constructs: bool,
 }
+
+/// The type of an object that a mutation writes.
+pub(super) const OBJECT: &str = "Object";
+/// The type of one operation of a patch that a mutation writes.
+pub(super) const JSON_PATCH: &str = "JSONPatch";
 
 /// Checks an expression and returns the type it gives.
 pub(super) fn check(expr: &IdedExpr, names: &Names) -> Result<Type, Vec<TypeFault>> {
@@ -312,11 +319,34 @@ impl Checker<'_> {
     }
 
     fn object(&mut self, id: u64, object: &cel::common::ast::StructExpr) -> Type {
-        // Only mutating policies construct objects, and theirs have no declared fields.
+        let is_patch = self.names.constructs && object.type_name == JSON_PATCH;
         for entry in &object.entries {
-            if let EntryExpr::StructField(field) = &entry.expr {
-                self.of(&field.value);
+            let EntryExpr::StructField(field) = &entry.expr else { continue };
+            let found = self.of(&field.value);
+            let wanted = match field.field.as_str() {
+                _ if !is_patch => continue,
+                "op" | "path" | "from" => Type::String,
+                "value" => Type::Dyn,
+                other => {
+                    self.fault(entry.id, format!("undefined field '{other}'"));
+                    continue;
+                }
+            };
+            if !self.bindings.assignable(&wanted, &found) {
+                let found = self.shown(&found);
+                self.fault(
+                    entry.id,
+                    format!(
+                        "expected type of field '{}' is '{wanted}' but provided type is '{found}'",
+                        field.field
+                    ),
+                );
             }
+        }
+        // The fields of an object that is written are not declared: what it is merged into knows them.
+        let of_object = object.type_name == OBJECT || object.type_name.starts_with("Object.");
+        if is_patch || (self.names.constructs && of_object) {
+            return Type::object(&object.type_name, []);
         }
         let known = self.names.variables.get(&object.type_name).cloned();
         match known {

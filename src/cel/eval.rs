@@ -9,7 +9,7 @@ use cel::common::ast::{
 };
 
 use super::Fault;
-use super::check::{qualified_name, select_name};
+use super::check::{JSON_PATCH, qualified_name, select_name};
 use super::library::{self, LIBRARY};
 use super::macros::MAP_INSERT;
 use super::value::{Key, List, Map, Text, Val};
@@ -44,6 +44,19 @@ pub(super) struct Evaluation<'e, 'a> {
 }
 
 type Out<'a> = Result<Val<'a>, Fault>;
+
+/// Holds the objects that are written below a field to names that say where they are.
+fn check_names(expected: &str, value: &IdedExpr) -> Result<(), Fault> {
+    match &value.expr {
+        Expr::Struct(object) if object.type_name != expected => error(format!(
+            "type mismatch: unexpected type name {:?}, expected {expected:?}, which matches field name path from root \
+             Object type",
+            object.type_name
+        )),
+        Expr::List(list) => list.elements.iter().try_for_each(|element| check_names(expected, element)),
+        _ => Ok(()),
+    }
+}
 
 fn error<T>(message: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Error(message.into()))
@@ -125,6 +138,9 @@ impl<'e, 'a> Evaluation<'e, 'a> {
                 let mut entries = BTreeMap::new();
                 for entry in &object.entries {
                     let EntryExpr::StructField(field) = &entry.expr else { continue };
+                    if object.type_name != JSON_PATCH {
+                        check_names(&format!("{}.{}", object.type_name, field.field), &field.value)?;
+                    }
                     let mut value = self.of(&field.value)?;
                     if field.optional {
                         match value {

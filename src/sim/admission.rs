@@ -25,8 +25,10 @@ pub mod default_ingress_class;
 pub mod default_toleration_seconds;
 pub mod deny_service_external_ips;
 pub(crate) mod expression;
+pub mod image_policy;
 pub mod limit_ranger;
 pub(crate) mod matching;
+pub mod mutating_policy;
 pub mod namespace_exists;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
@@ -44,6 +46,7 @@ pub mod storage;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod validating_policy;
+pub(crate) mod versioned;
 pub mod webhook;
 
 use reinvocation::Reinvocation;

@@ -95,6 +95,12 @@ impl Authenticator {
         if tried || !self.anonymous { Err(Status::unauthorized()) } else { Ok(anonymous()) }
     }
 
+    /// Returns the Secret that the token of a request is kept in, where it is one of the old kind: namespace and name.
+    pub(in crate::sim) fn secret_of(headers: &HeaderMap) -> Option<(String, String)> {
+        let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
+        tokens::secret_of(header.split_once(' ')?.1.trim())
+    }
+
     fn by_certificate(&self, chain: &[CertificateDer<'static>]) -> Option<UserInfo> {
         let (leaf, intermediates) = chain.split_first()?;
         let now = u64::try_from(self.clock.now().as_second()).ok()?;

@@ -28,6 +28,7 @@ pub(crate) mod queue;
 mod quota;
 mod replica_set;
 mod stateful_set;
+mod tokens;
 mod validating_policies;
 mod workload;
 
@@ -76,6 +77,7 @@ pub(crate) fn all(authority: &Arc<dyn Authority>) -> Vec<Arc<dyn Controller>> {
         Arc::new(namespace::Namespaces),
         Arc::new(accounts::DefaultAccounts),
         Arc::new(accounts::RootCertificates { certificate: authority.root_certificate() }),
+        Arc::new(tokens::Tokens { authority: authority.clone() }),
         Arc::new(garbage::GarbageCollector::default()),
         Arc::new(deployment::Deployments),
         Arc::new(replica_set::ReplicaSets::new()),

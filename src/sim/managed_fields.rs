@@ -11,7 +11,7 @@ use super::object::{self, Fields as _};
 use super::status::Status;
 use compare::{compare, fields_of, merge, remove};
 use set::{Set, Step};
-use types::{Node, zero};
+use types::{Node, Shape, zero};
 
 pub use types::Types;
 
@@ -218,6 +218,54 @@ pub fn apply(
     managers.push(Manager { set: applied, ..manager(write, true) });
     encode(&mut merged, managers, &before, write);
     Ok(merged)
+}
+
+/// Merges a configuration into an object as an apply does, without owners. What merges as one value may not be in it.
+///
+/// # Errors
+/// Fields that the type does not have, and values that are one.
+pub fn overlay(types: Types<'_>, object: &Value, config: &Value) -> Result<Value, String> {
+    let node = Node::root(types);
+    let (mut unknown, mut whole) = (Vec::new(), Vec::new());
+    survey(node, config, String::new(), &mut unknown, &mut whole);
+    if !unknown.is_empty() {
+        let faults: Vec<String> =
+            unknown.iter().map(|path| format!("{path}: field not declared in schema")).collect();
+        return Err(format!("failed to convert patch object to typed object: {}", faults.join(", ")));
+    }
+    if !whole.is_empty() {
+        return Err(format!(
+            "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {}",
+            whole.join(", ")
+        ));
+    }
+    Ok(merge(node, object, config))
+}
+
+/// Finds fields that are not declared and values that merge as one.
+fn survey(node: Node<'_>, value: &Value, path: String, unknown: &mut Vec<String>, whole: &mut Vec<String>) {
+    let shape = node.shape(value);
+    if matches!(shape, Shape::Leaf) && (value.is_object() || value.is_array()) {
+        whole.push(path.clone());
+    }
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let path = format!("{path}.{name}");
+                if node.is_closed() && !node.names(name) {
+                    unknown.push(path);
+                } else {
+                    survey(node.field(name), value, path, unknown, whole);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                survey(node.item(), item, format!("{path}[{index}]"), unknown, whole);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Tells whether two versions of an object differ in nothing but the times of their managers.

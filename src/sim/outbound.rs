@@ -39,6 +39,16 @@ pub struct Target {
     server_name: String,
     dial: Dial,
     tls: Arc<ClientConfig>,
+    authorization: Option<String>,
+}
+
+/// Which certificates of servers are good.
+#[derive(Debug, Clone, Copy)]
+pub enum Trust<'a> {
+    /// Those that these certificates (PEM) have signed, and these themselves.
+    SignedBy(&'a str),
+    /// All.
+    Anything,
 }
 
 /// What to connect to.
@@ -69,11 +79,11 @@ pub struct Answer {
 }
 
 impl Target {
-    /// Aims at a URL, whose server must show a certificate of `authorities` (PEM).
+    /// Aims at a URL, whose server must show a certificate that is trusted.
     ///
     /// # Errors
     /// What is wrong with the URL or the certificates.
-    pub fn url(url: &str, authorities: &str, identity: Option<&Identity>) -> Result<Self, String> {
+    pub fn url(url: &str, trust: Trust<'_>, identity: Option<&Identity>) -> Result<Self, String> {
         let unparsable = || format!("Unparsable URL: parse {}: invalid URL", go_quote(url));
         let parsed: http::Uri = url.parse().map_err(|_| unparsable())?;
         if parsed.scheme_str() != Some("https") {
@@ -86,7 +96,8 @@ impl Target {
             path: clean(parsed.path()),
             dial: Dial::To(host.clone(), port),
             server_name: host,
-            tls: verify::config(authorities, identity)?,
+            tls: verify::config(trust, identity)?,
+            authorization: None,
         })
     }
 
@@ -106,8 +117,15 @@ impl Target {
             path: clean(path),
             dial: service::resolve(store, namespace, name, port).unwrap_or_else(Dial::Nowhere),
             server_name,
-            tls: verify::config(authorities, None)?,
+            tls: verify::config(Trust::SignedBy(authorities), None)?,
+            authorization: None,
         })
+    }
+
+    /// Sends this header along, such as `Bearer TOKEN`.
+    #[must_use]
+    pub fn with_authorization(self, header: String) -> Self {
+        Self { authorization: Some(header), ..self }
     }
 
     /// Posts a document; `timeout` is also told to the server.
@@ -137,7 +155,11 @@ impl Target {
 
     async fn send(&self, body: Vec<u8>, query: &str, agent: &str) -> Result<Answer, String> {
         let stream = self.connect().await?;
-        let request = Request::builder()
+        let mut request = Request::builder();
+        if let Some(header) = &self.authorization {
+            request = request.header("authorization", header);
+        }
+        let request = request
             .method(Method::POST)
             .uri(format!("{}{query}", self.path))
             .header("host", &self.authority)

@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 use super::pki::PkiError;
 use super::store::StoreError;
 use crate::persist::PersistError;
+use crate::sim::admission::SettingsError;
 
 pub use control::Control;
 pub use host::run;
 pub use protocol::{ClusterInfo, ClusterRequest, Pong};
-pub use simulated::{Home, SimConfig, SimulatedCluster};
+pub use simulated::{ApiServerFlags, Home, SimConfig, SimulatedCluster};
 
 /// The hidden subcommand that [`run`]s a server.
 pub const SUBCOMMAND: &str = "sim-server";
@@ -61,6 +62,9 @@ pub enum ServerError {
     /// Its objects cannot be read or written.
     #[error("failed to open the objects of the cluster")]
     Store(#[from] StoreError),
+    /// Its API server would not start with these flags.
+    #[error("the API server does not start")]
+    Admission(#[from] SettingsError),
     /// Its keys cannot be read or made.
     #[error("failed to prepare the keys of the cluster")]
     Pki(#[from] PkiError),

@@ -22,6 +22,7 @@ mod flow_control;
 pub(crate) mod kinds;
 mod lease;
 pub(crate) mod metadata;
+mod mutating_policies;
 pub(crate) mod names;
 mod networking;
 mod node;
@@ -115,6 +116,12 @@ fn create_kind(group: &str, _version: &str, kind: &str, object: &Value, rules: M
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
             admission_policies::binding(object, rules)
         }
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => {
+            mutating_policies::policy(object, rules, None)
+        }
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => {
+            mutating_policies::binding(object, rules)
+        }
         (
             "admissionregistration.k8s.io",
             "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
@@ -188,6 +195,12 @@ fn update_kind(
         }
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding", _) => {
             admission_policies::binding(new, rules)
+        }
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy", _) => {
+            mutating_policies::policy(new, rules, Some(old))
+        }
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding", _) => {
+            mutating_policies::binding(new, rules)
         }
         (
             "admissionregistration.k8s.io",

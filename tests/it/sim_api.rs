@@ -3,8 +3,10 @@
 mod answers;
 mod copy;
 mod crash;
+mod image_policy;
 mod kubectl;
 mod logs;
+mod tokens;
 mod watches;
 mod webhooks;
 

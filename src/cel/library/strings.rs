@@ -5,6 +5,9 @@ use crate::cel::Fault;
 use crate::cel::value::Val;
 
 pub(super) fn declare(library: &mut Library) {
+    library.add("jsonpatch.escapeKey(string) -> string", |args| {
+        Ok(Val::text(&text(args, 0).replace('~', "~0").replace('/', "~1")))
+    });
     library.add("string.charAt(int) -> string", |args| {
         let (text, at) = (text(args, 0), number(args, 1));
         let count = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);

@@ -12,7 +12,9 @@ use super::certificates::subject_restriction::CertificateSubjectRestriction;
 use super::default_ingress_class::DefaultIngressClass;
 use super::default_toleration_seconds::DefaultTolerationSeconds;
 use super::deny_service_external_ips::DenyServiceExternalIPs;
+use super::image_policy::{self, ImagePolicyWebhook};
 use super::limit_ranger::LimitRanger;
+use super::mutating_policy::MutatingAdmissionPolicy;
 use super::namespace_exists::NamespaceExists;
 use super::namespace_lifecycle::NamespaceLifecycle;
 use super::node_restriction::NodeRestriction;
@@ -35,6 +37,10 @@ use super::validating_policy::ValidatingAdmissionPolicy;
 use super::webhook::mutating::MutatingAdmissionWebhook;
 use super::webhook::validating::ValidatingAdmissionWebhook;
 use super::{AdmissionCx, AdmissionRequest, Plugin};
+use serde_json::Value;
+
+use crate::sim::api::parse_yaml;
+use crate::sim::object::Fields as _;
 use crate::sim::status::Status;
 
 /// What an API server's flags and files say of admission.
@@ -46,12 +52,58 @@ pub struct Settings {
     pub disable: Vec<String>,
     /// PodSecurity's own configuration.
     pub pod_security: pod_security::Configuration,
+    /// ImagePolicyWebhook's own configuration, without which it cannot be enabled.
+    pub image_policy: Option<image_policy::Configuration>,
 }
 
 impl Settings {
     /// What kubeadm sets.
     pub fn kubeadm() -> Self {
         Self { enable: vec!["NodeRestriction".to_owned()], ..Self::default() }
+    }
+
+    /// Reads `--admission-control-config-file` (AdmissionConfiguration) and what it names; `read` returns the content of
+    /// a file.
+    ///
+    /// # Errors
+    /// Why the server would not start with it.
+    pub fn configure(
+        &mut self,
+        path: &str,
+        read: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(), SettingsError> {
+        let missing = |path: &str| {
+            SettingsError::Unreadable(path.to_owned(), format!("open {path}: no such file or directory"))
+        };
+        let parse = |path: &str| -> Result<Value, SettingsError> {
+            let text = read(path).ok_or_else(|| missing(path))?;
+            parse_yaml(&text).map_err(|why| SettingsError::Unreadable(path.to_owned(), why))
+        };
+        let document = parse(path)?;
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for plugin in document.items("plugins") {
+            let name = plugin.text("name");
+            let configuration = match plugin.text("path") {
+                "" => plugin.at("configuration").clone(),
+                file if file.starts_with('/') => parse(file)?,
+                file => parse(&format!("{folder}/{file}"))?,
+            };
+            let failed = |why: String| SettingsError::Plugin(name.to_owned(), why);
+            match name {
+                "PodSecurity" => {
+                    self.pod_security =
+                        pod_security::Configuration::read(&configuration).map_err(|errors| {
+                            failed(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+                        })?;
+                }
+                "ImagePolicyWebhook" => {
+                    let read = image_policy::Configuration::read(&configuration, read);
+                    self.image_policy = Some(read.map_err(failed)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -67,6 +119,12 @@ pub enum SettingsError {
     /// A plugin is both enabled and disabled.
     #[error("{0} in enable-admission-plugins and disable-admission-plugins overlapped")]
     Overlap(String),
+    /// A file of the configuration cannot be read.
+    #[error("failed to read plugin config: unable to read admission control configuration from {0:?} [{1}]")]
+    Unreadable(String, String),
+    /// A plugin cannot be made from its configuration.
+    #[error("failed to apply admission: couldn't init admission plugin {0:?}: {1}")]
+    Plugin(String, String),
     /// A real API server has it, the simulated one does not.
     #[error("admission plugin {0:?} is not simulated")]
     NotSimulated(String),
@@ -109,7 +167,7 @@ const ROWS: &[Row] = rows! {
     "NodeRestriction" off => |_| Box::new(NodeRestriction);
     "TaintNodesByCondition" on => |_| Box::new(TaintNodesByCondition);
     "AlwaysPullImages" off => |_| Box::new(AlwaysPullImages);
-    "ImagePolicyWebhook" off;
+    "ImagePolicyWebhook" off => |parts| Box::new(ImagePolicyWebhook::new(parts.settings.image_policy.clone()));
     "PodSecurity" on => |parts| Box::new(PodSecurity::new(parts.settings.pod_security.clone()));
     "PodNodeSelector" off => |_| Box::new(PodNodeSelector);
     "Priority" on => |_| Box::new(Priority);
@@ -129,7 +187,7 @@ const ROWS: &[Row] = rows! {
     "DefaultIngressClass" on => |_| Box::new(DefaultIngressClass);
     "DenyServiceExternalIPs" off => |_| Box::new(DenyServiceExternalIPs);
     "PodTopologyLabels" on;
-    "MutatingAdmissionPolicy" on;
+    "MutatingAdmissionPolicy" on => |_| Box::new(MutatingAdmissionPolicy::default());
     "MutatingAdmissionWebhook" on => |_| Box::new(MutatingAdmissionWebhook::default());
     "ValidatingAdmissionPolicy" on => |_| Box::new(ValidatingAdmissionPolicy::default());
     "ValidatingAdmissionWebhook" on => |_| Box::new(ValidatingAdmissionWebhook::default());
@@ -176,6 +234,11 @@ impl Chain {
         }
         if let Some(name) = settings.disable.iter().find(|name| find(name).is_none()) {
             return Err(SettingsError::UnknownDisabled(name.clone()));
+        }
+        if settings.enable.iter().any(|name| name == "ImagePolicyWebhook") && settings.image_policy.is_none()
+        {
+            let why = "no config specified".to_owned();
+            return Err(SettingsError::Plugin("ImagePolicyWebhook".to_owned(), why));
         }
         let named = |list: &[String], row: &Row| list.iter().any(|name| name == row.name);
         Ok(Self::build(settings, |row| {
@@ -270,6 +333,10 @@ mod tests {
             |enable: &[&str], disable: &[&str]| Chain::configured(&settings(enable, disable)).unwrap_err();
         assert_eq!(error(&["Foo"], &[]).to_string(), r#"enable-admission-plugins plugin "Foo" is unknown"#);
         assert_eq!(error(&[], &["Foo"]).to_string(), r#"disable-admission-plugins plugin "Foo" is unknown"#);
+        assert_eq!(
+            error(&["ImagePolicyWebhook"], &[]).to_string(),
+            "failed to apply admission: couldn't init admission plugin \"ImagePolicyWebhook\": no config specified"
+        );
         assert_eq!(error(&["Priority"], &["Priority"]), SettingsError::Overlap("Priority".into()));
     }
 }

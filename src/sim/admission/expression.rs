@@ -35,6 +35,8 @@ pub(crate) struct Names {
     pub(crate) params: bool,
     /// Whether there is an `authorizer`.
     pub(crate) authorizer: bool,
+    /// Whether objects may be written.
+    pub(crate) constructs: bool,
     /// The variables declared so far, with their types.
     pub(crate) variables: Vec<(String, Type)>,
 }
@@ -50,6 +52,10 @@ pub(crate) enum Gives {
     TextOrNull,
     /// Anything.
     Anything,
+    /// An object to be merged in.
+    Object,
+    /// Operations of a JSON patch.
+    JsonPatch,
 }
 
 impl Names {
@@ -77,6 +83,9 @@ impl Names {
         object: Option<&Type>,
     ) -> Result<Program, String> {
         let mut environment = self.environment();
+        if self.constructs {
+            environment = environment.constructing();
+        }
         if let Some(object) = object {
             environment = environment.with("object", object.clone()).with("oldObject", object.clone());
         }
@@ -90,6 +99,10 @@ impl Names {
             Gives::Text if *output != Type::String => "must evaluate to string",
             Gives::TextOrNull if !matches!(output, Type::String | Type::Null) => {
                 "must evaluate to one of [string null_type]"
+            }
+            Gives::Object if *output != expressions::object_type() => "must evaluate to Object",
+            Gives::JsonPatch if *output != expressions::json_patch_type() => {
+                "must evaluate to list(JSONPatch)"
             }
             _ => return Ok(program),
         };

@@ -198,7 +198,12 @@ impl ValidatingAdmissionPolicy {
 
 impl Policy {
     fn compile(spec: &Value) -> Self {
-        let mut names = Names { params: spec.has("paramKind"), authorizer: true, variables: Vec::new() };
+        let mut names = Names {
+            params: spec.has("paramKind"),
+            authorizer: true,
+            constructs: false,
+            variables: Vec::new(),
+        };
         let conditions = spec
             .items("matchConditions")
             .iter()

@@ -8,9 +8,8 @@ use serde_json::Value;
 
 use super::expression::{self, Conditions, Gives, Host, Inputs, Names};
 use super::matching::Matched;
-use super::{AdmissionCx, AdmissionRequest, matching};
+use super::{AdmissionCx, AdmissionRequest, matching, versioned};
 use crate::cel::Program;
-use crate::sim::api::convert;
 use crate::sim::object::Fields as _;
 use crate::sim::resource::GroupResource;
 use crate::sim::status::Status;
@@ -47,7 +46,7 @@ impl Programs {
         {
             return compiled.clone();
         }
-        let names = Names { params: false, authorizer: true, variables: Vec::new() };
+        let names = Names { params: false, authorizer: true, constructs: false, variables: Vec::new() };
         let compile = |hook: &Value| {
             let conditions = hook.items("matchConditions").iter();
             conditions.map(|condition| names.compile(condition.text("expression"), Gives::Bool)).collect()
@@ -122,8 +121,8 @@ impl Hook {
         }
         let host = Host { authorizer: cx.authorizer, user: &request.user };
         let value = expression::request_value(request, matched);
-        let object = versioned(cx, request, matched, request.object());
-        let old = versioned(cx, request, matched, request.old());
+        let object = versioned::versioned(cx, request, matched, request.object());
+        let old = versioned::versioned(cx, request, matched, request.old());
         let inputs = Inputs::new(&object, &old, &value, &Value::Null, &[]).with_authorizer(&host, request);
         match expression::conditions(conditions, &inputs) {
             Conditions::Met => Ok(true),
@@ -131,17 +130,6 @@ impl Hook {
             Conditions::Failed(_) if self.fails_open() => Ok(false),
             Conditions::Failed(why) => Err(Status::forbidden(&request.group_resource(), &request.name, why)),
         }
-    }
-}
-
-/// Returns an object in the version that a webhook asks for.
-fn versioned(cx: &AdmissionCx<'_>, request: &AdmissionRequest, matched: &Matched, object: &Value) -> Value {
-    let own_kind = request.asked.kind.is_some() || request.operation == super::Operation::Connect;
-    match cx.resources.find(&matched.group, &matched.version, &matched.resource) {
-        Some(resource) if !own_kind && object.is_object() => {
-            Value::clone(&convert::from_storage(resource, &Arc::new(object.clone())))
-        }
-        _ => object.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Api;
 use super::call::Call;
-use super::resources::{Resource, Resources};
+use super::resources::Resource;
 use super::rest::timestamp;
 use crate::sim::attributes::UserInfo;
 use crate::sim::bootstrap::registered;
@@ -66,7 +66,8 @@ impl Api {
             }
         }
         let all = self.store().list(&DEFINITIONS, None);
-        self.set_resources(Resources::with_definitions(all.iter().map(|entry| &entry.object)));
+        let served = self.0.base.clone().and_definitions(all.iter().map(|entry| &entry.object));
+        self.set_resources(served);
         self.register_versions(&now)
     }
 

@@ -176,9 +176,28 @@ impl Resources {
         BUILTIN.clone()
     }
 
+    /// Returns the built-in resources and those that are only served when their version is switched on, such as
+    /// `admissionregistration.k8s.io/v1beta1`.
+    pub fn with_versions(versions: &[&str]) -> Self {
+        let mut table = include_str!("resources/builtin.tsv").to_owned();
+        for line in include_str!("resources/optional.tsv").lines() {
+            if line.split('\t').next().is_some_and(|version| versions.contains(&version)) {
+                table.push_str(line);
+                table.push('\n');
+            }
+        }
+        parse(&table)
+    }
+
     /// Returns the built-in resources and those of the CRDs that are established.
     pub fn with_definitions<'a>(definitions: impl IntoIterator<Item = &'a Arc<Value>>) -> Self {
-        let mut all = Self::builtin();
+        Self::builtin().and_definitions(definitions)
+    }
+
+    /// Adds the resources of the CRDs that are established.
+    #[must_use]
+    pub fn and_definitions<'a>(self, definitions: impl IntoIterator<Item = &'a Arc<Value>>) -> Self {
+        let mut all = self;
         let mut custom: Vec<Group> = Vec::new();
         for definition in definitions {
             for resource in custom_resources(definition) {
@@ -452,6 +471,16 @@ mod tests {
         let scale = deployment.subresource("scale").expect("scale");
         assert_eq!(scale.gvk(deployment), GroupVersionKind::of("autoscaling", "v1", "Scale"));
         assert!(all.find("apps", "v1beta1", "deployments").is_none());
+    }
+
+    #[test]
+    fn versions_that_are_off_are_served_when_they_are_switched_on() {
+        let path = ("admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicies");
+        assert!(Resources::builtin().find(path.0, path.1, path.2).is_none());
+        let all = Resources::with_versions(&["admissionregistration.k8s.io/v1beta1"]);
+        assert!(all.find(path.0, path.1, path.2).is_some());
+        let versions = &all.group(path.0).expect("group").versions;
+        assert_eq!(versions.iter().map(|v| v.name.as_str()).collect::<Vec<_>>(), ["v1", "v1beta1"]);
     }
 
     #[test]

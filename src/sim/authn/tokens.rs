@@ -182,11 +182,24 @@ fn legacy(
     if found["metadata"].has("deletionTimestamp") || kept != token.as_bytes() {
         return Err("service account token has been invalidated");
     }
+    if found["metadata"]["labels"].has("kubernetes.io/legacy-token-invalid-since") {
+        return Err("the token in the secret has been marked invalid");
+    }
     if !alive(view, &ACCOUNTS, namespace, account, uid, i64::MIN) {
         return Err("service account token has been invalidated");
     }
     let user = account_user(namespace, account, uid);
     Ok(TokenIdentity { user, audiences: vec![AUDIENCE.to_owned()] })
+}
+
+/// Returns the Secret that a token says it is kept in, namespace and name. Nothing of it is verified.
+pub(super) fn secret_of(token: &str) -> Option<(String, String)> {
+    use base64::Engine as _;
+    let payload = token.split('.').nth(1)?;
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
+    let claims: Value = serde_json::from_slice(&payload).ok()?;
+    let claim = |name: &str| claims.text(&format!("kubernetes.io/serviceaccount/{name}")).to_owned();
+    (claims.text("iss") == LEGACY_ISSUER).then(|| (claim("namespace"), claim("secret.name")))
 }
 
 /// Tells whether an object is there, is still the same, and has not been on its way out for over a minute.
@@ -305,6 +318,12 @@ mod tests {
         );
         let identity = s.authenticator.by_token(&s.objects, &token, &[AUDIENCE]).unwrap();
         assert_eq!(identity.user.username, "system:serviceaccount:a:app");
+        s.objects.insert(
+            &SECRETS,
+            json!({"metadata": {"namespace": "a", "name": "app-token",
+                "labels": {"kubernetes.io/legacy-token-invalid-since": "2026-01-01"}}, "data": {"token": data}}),
+        );
+        assert!(s.authenticator.by_token(&s.objects, &token, &[AUDIENCE]).is_err(), "marked invalid");
         s.objects.remove(&SECRETS, "a", "app-token");
         assert!(s.authenticator.by_token(&s.objects, &token, &[AUDIENCE]).is_err());
     }

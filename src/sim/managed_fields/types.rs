@@ -133,6 +133,17 @@ impl<'a> Node<'a> {
     }
 }
 
+impl Node<'_> {
+    /// Tells whether only the fields that the type names may be there.
+    pub(super) fn is_closed(self) -> bool {
+        match self {
+            Self::Struct(_) => true,
+            Self::Field(Type::Object(id), _) => !id.get().fields.is_empty(),
+            Self::Field(..) | Self::CustomRoot(_) | Self::Custom(_) | Self::Deduced => false,
+        }
+    }
+}
+
 fn scalar(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }

@@ -12,7 +12,8 @@ use super::authority::Keys;
 use super::{ServerError, kubeconfig, listener};
 use crate::clock::Clock;
 use crate::persist::{self, Stored};
-use crate::sim::admission::Chain;
+use crate::sim::admission::{Chain, Settings, SettingsError};
+use crate::sim::api::resources::Resources;
 use crate::sim::api::{Api, Parts};
 use crate::sim::attributes::UserInfo;
 use crate::sim::authn::Authenticator;
@@ -41,6 +42,61 @@ pub struct SimConfig {
     /// The port of its API; 0 for any.
     #[serde(default)]
     pub port: u16,
+    /// What its API server is started with beside what kubeadm says.
+    #[serde(default)]
+    pub api_server: ApiServerFlags,
+}
+
+/// Flags of an API server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApiServerFlags {
+    /// `--enable-admission-plugins`.
+    pub enable_admission_plugins: Vec<String>,
+    /// `--disable-admission-plugins`.
+    pub disable_admission_plugins: Vec<String>,
+    /// `--admission-control-config-file`: a file of this machine.
+    pub admission_control_config_file: Option<PathBuf>,
+    /// `--runtime-config`: versions that are off by default, such as `admissionregistration.k8s.io/v1beta1=true`.
+    pub runtime_config: Vec<String>,
+    /// `--feature-gates`: features that are off by default, such as `MutatingAdmissionPolicy=true`.
+    pub feature_gates: Vec<String>,
+}
+
+/// The versions that can be switched on, and the feature that each of them belongs to.
+const OPTIONAL: [(&str, &str); 1] = [("admissionregistration.k8s.io/v1beta1", "MutatingAdmissionPolicy")];
+
+impl ApiServerFlags {
+    /// Returns what is served.
+    fn resources(&self) -> Resources {
+        let is_on = |list: &[String], names: &[&str]| {
+            let on = |entry: &String| {
+                let (name, value) = entry.split_once('=').unwrap_or((entry, "true"));
+                names.contains(&name) && value == "true"
+            };
+            list.iter().any(on)
+        };
+        let versions: Vec<&str> = OPTIONAL
+            .iter()
+            .filter(|(version, feature)| {
+                is_on(&self.runtime_config, &[version, "api/beta", "api/all"])
+                    && is_on(&self.feature_gates, &[feature, "AllBeta"])
+            })
+            .map(|(version, _)| *version)
+            .collect();
+        Resources::with_versions(&versions)
+    }
+
+    /// Makes the admission plugins.
+    fn admission(&self) -> Result<Chain, SettingsError> {
+        let mut settings = Settings::kubeadm();
+        settings.enable.extend(self.enable_admission_plugins.iter().cloned());
+        settings.disable.extend(self.disable_admission_plugins.iter().cloned());
+        if let Some(path) = &self.admission_control_config_file {
+            settings.configure(&path.to_string_lossy(), &|file| std::fs::read_to_string(file).ok())?;
+        }
+        Chain::configured(&settings)
+    }
 }
 
 impl SimConfig {
@@ -48,7 +104,7 @@ impl SimConfig {
     pub fn new(name: &str, workers: u32) -> Self {
         let workers = (1..=workers).map(|number| format!("worker-{number}"));
         let nodes = std::iter::once("control-plane".to_owned()).chain(workers).collect();
-        Self { name: name.to_owned(), nodes, port: 0 }
+        Self { name: name.to_owned(), nodes, port: 0, api_server: ApiServerFlags::default() }
     }
 }
 
@@ -117,8 +173,13 @@ impl SimulatedCluster {
         };
         let authenticator =
             Authenticator::new(Arc::new(pki), clock.clone(), true).map_err(ServerError::Tls)?;
-        let parts =
-            Parts { clock, modes: vec![Mode::Node, Mode::Rbac], admission: Chain::standard(), authenticator };
+        let parts = Parts {
+            clock,
+            resources: config.api_server.resources(),
+            modes: vec![Mode::Node, Mode::Rbac],
+            admission: config.api_server.admission()?,
+            authenticator,
+        };
         let api = Api::new(store, parts);
         bootstrap::run(&api, &config.name, &config.nodes)?;
         api.refresh_definitions()?;

@@ -7,7 +7,7 @@ use super::expressions::{Extras, check, environment, match_conditions};
 use super::metadata::{self, MetaRules, label_selector};
 use super::names;
 use super::webhooks::{choice, param_kind, qualified_name, rule_with_operations};
-use crate::cel::Type;
+use crate::cel::{Environment, Type};
 use crate::sim::field::ErrorList;
 use crate::sim::object::{Fields, equal};
 
@@ -85,7 +85,7 @@ fn spec(errors: &mut ErrorList, object: &Value, conditions: bool) {
     if conditions {
         match_conditions(errors, &at.child("matchConditions"), extras);
     }
-    let variables = variables(errors, &at.child("variables"), extras);
+    let variables = variables(errors, &at.child("variables"), extras, |plain| plain);
     let (validations, annotations) = (at.child("validations"), at.child("auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         errors.required(&validations.path, NOTHING_TO_DO);
@@ -98,7 +98,13 @@ fn spec(errors: &mut ErrorList, object: &Value, conditions: bool) {
     audit_annotations(errors, &annotations, object.at("metadata").text("name"), extras, &variables);
 }
 
-fn variables(errors: &mut ErrorList, list: &At<'_>, extras: Extras) -> Vec<(String, Type)> {
+/// Reads the variables of a policy; `shape` makes an environment what the policy's kind has it.
+pub(super) fn variables(
+    errors: &mut ErrorList,
+    list: &At<'_>,
+    extras: Extras,
+    shape: fn(Environment) -> Environment,
+) -> Vec<(String, Type)> {
     let mut known = Vec::new();
     for variable in list.items() {
         let (name, expression) = (variable.child("name"), variable.child("expression"));
@@ -111,7 +117,7 @@ fn variables(errors: &mut ErrorList, list: &At<'_>, extras: Extras) -> Vec<(Stri
             errors.required(&expression.path, "expression is not specified");
             continue;
         }
-        let environment = environment(extras, Some(&known));
+        let environment = shape(environment(extras, Some(&known)));
         let program = check(errors, &expression.path, expression.str(), &environment, &[]);
         let of = program.map_or(Type::Dyn, |program| program.output().clone());
         known.push((name.str().to_owned(), of));
@@ -187,7 +193,7 @@ fn audit_annotations(
     }
 }
 
-fn match_resources(errors: &mut ErrorList, at: &At<'_>) {
+pub(super) fn match_resources(errors: &mut ErrorList, at: &At<'_>) {
     if at.is_null() {
         return;
     }
@@ -234,7 +240,7 @@ pub(super) fn binding(object: &Value, rules: MetaRules) -> ErrorList {
     errors
 }
 
-fn param_ref(errors: &mut ErrorList, at: &At<'_>) {
+pub(super) fn param_ref(errors: &mut ErrorList, at: &At<'_>) {
     if at.is_null() {
         return;
     }

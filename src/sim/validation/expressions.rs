@@ -124,6 +124,16 @@ fn namespace() -> Type {
     )
 }
 
+/// The object that a mutation gives to be merged in.
+pub(crate) fn object_type() -> Type {
+    Type::object("Object", [])
+}
+
+/// The operations of a patch that a mutation gives.
+pub(crate) fn json_patch_type() -> Type {
+    Type::list(Type::object("JSONPatch", []))
+}
+
 /// Compiles an expression that must give one of `types`, and files what is wrong; no types allow any.
 pub(super) fn check(
     errors: &mut ErrorList,

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use cks_lab::clock::SystemClock;
-use cks_lab::sim::server::SimulatedCluster;
+use cks_lab::sim::server::{Home, SimConfig, SimulatedCluster};
 
 pub(super) struct Shell {
     _cluster: SimulatedCluster,
@@ -16,7 +16,13 @@ pub(super) struct Shell {
 
 impl Shell {
     pub(super) async fn new() -> Self {
-        let mut cluster = SimulatedCluster::in_memory(Arc::new(SystemClock)).await.unwrap();
+        Self::with(SimConfig::new("test", 0)).await
+    }
+
+    /// A shell with a cluster of its own kind.
+    pub(super) async fn with(config: SimConfig) -> Self {
+        let clock = Arc::new(SystemClock);
+        let mut cluster = SimulatedCluster::start(config, Home::Memory, clock).await.unwrap();
         cluster.listen().await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let kubeconfig = dir.path().join("kubeconfig");

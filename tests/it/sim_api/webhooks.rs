@@ -253,6 +253,7 @@ async fn what_cannot_be_asked_fails_closed_or_open() {
     let service = |name: &str| json!({ "service": { "namespace": "default", "name": name, "path": "/v" } });
     shell.ok("kubectl create service clusterip web --tcp=443:8443").await;
     let address = shell.ok("kubectl get service web -o jsonpath={.spec.clusterIP}").await;
+    let mut kinds = ["Validating", "Mutating"];
     let post =
         |port: u16| format!("failed to call webhook: Post \"https://127.0.0.1:{port}/v?timeout=1s\": ");
     for (client, why) in [

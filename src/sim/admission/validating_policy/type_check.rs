@@ -46,7 +46,8 @@ pub(crate) fn warnings(resources: &Resources, policy: &Value) -> Vec<Value> {
 fn fault(spec: &Value, source: &str, gives: Gives, kind: &Resource) -> Option<String> {
     let object = type_of(kind)?;
     let authorizer = gives == Gives::Bool;
-    let mut names = Names { params: spec.has("paramKind"), authorizer, variables: Vec::new() };
+    let mut names =
+        Names { params: spec.has("paramKind"), authorizer, constructs: false, variables: Vec::new() };
     for variable in spec.items("variables") {
         let of = names.compile_typed(variable.text("expression"), Gives::Anything, Some(&object));
         let of = of.map_or(Type::Dyn, |program| program.output().clone());

@@ -9,7 +9,7 @@ use super::{Failure, Hook};
 use crate::sim::admission::matching::Matched;
 use crate::sim::admission::{AdmissionCx, AdmissionRequest};
 use crate::sim::object::Fields as _;
-use crate::sim::outbound::Target;
+use crate::sim::outbound::{Target, Trust};
 use crate::sim::status::Status;
 
 /// How the API server names itself to webhooks.
@@ -50,7 +50,7 @@ fn target(cx: &AdmissionCx<'_>, client: &Value) -> Result<Target, String> {
     let bundle = String::from_utf8_lossy(&bundle);
     let service = client.at("service");
     if !service.is_object() {
-        return Target::url(client.text("url"), &bundle, None);
+        return Target::url(client.text("url"), Trust::SignedBy(&bundle), None);
     }
     let port = service.int("port").and_then(|port| u16::try_from(port).ok()).unwrap_or(443);
     let place = (service.text("namespace"), service.text("name"), port);

@@ -1,19 +1,13 @@
 //! MutatingAdmissionWebhook: one after the other is asked, and may change the object by a JSON patch. Those that want it
 //! are asked again after later changes.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::review::{Answered, rejection};
-use super::{Failure, Hook, Programs, call, failed_calling, versioned};
+use super::{Failure, Hook, Programs, call, failed_calling};
 use crate::sim::admission::matching::Matched;
-use crate::sim::admission::{AdmissionCx, AdmissionRequest, Plugin, matching};
-use crate::sim::api::resources::{GroupVersionKind, Resource};
-use crate::sim::api::{convert, shape};
-use crate::sim::crd::CustomVersion;
-use crate::sim::defaults;
+use crate::sim::admission::{AdmissionCx, AdmissionRequest, Plugin, matching, versioned};
 use crate::sim::object::Fields as _;
 use crate::sim::patch::json::Patch;
 use crate::sim::resource::GroupResource;
@@ -80,8 +74,8 @@ async fn ask(
     hook: &Hook,
     matched: &Matched,
 ) -> Result<Option<Value>, Failure> {
-    let object = versioned(cx, request, matched, request.object());
-    let old = versioned(cx, request, matched, request.old());
+    let object = versioned::versioned(cx, request, matched, request.object());
+    let old = versioned::versioned(cx, request, matched, request.old());
     let answer = call::prepare(cx, hook, request, matched, (&object, &old))?.make(true).await?;
     call::collect(request, hook.name(), &answer);
     if !answer.allowed {
@@ -100,7 +94,7 @@ async fn ask(
     let internal = |why: String| Failure::Other(Status::internal(why));
     let mut patched = object.clone();
     patch.apply_explained(&mut patched).map_err(|error| internal(error.to_string()))?;
-    let new = read(cx, request, matched, &patched).map_err(internal)?;
+    let new = versioned::read(cx, request, matched, &patched).map_err(internal)?;
     if request.object.as_ref() == Some(&new) {
         return Ok(None);
     }
@@ -118,45 +112,6 @@ fn patch_of(answer: &Answered) -> Result<Option<(Patch, Value)>, Failure> {
     }
     let patch = Patch::parse(&source).map_err(|status| undecodable(status.message))?;
     Ok(Some((patch, source)))
-}
-
-/// Reads what a patch has made of an object as an object of its kind again, with its defaults, as it is stored.
-fn read(
-    cx: &AdmissionCx<'_>,
-    request: &AdmissionRequest,
-    matched: &Matched,
-    patched: &Value,
-) -> Result<Value, String> {
-    let found = cx.resources.find(&matched.group, &matched.version, &matched.resource);
-    let (group, version) = request.kind_version(&matched.group, &matched.version);
-    let kind = GroupVersionKind::of(group, version, &matched.kind);
-    let custom = found.and_then(|resource| custom_of(request, resource));
-    let (mut object, _) = shape(&Document::from_value(patched), &kind, custom.as_deref())?;
-    if patched.has("kind") {
-        object["apiVersion"] = kind.api_version().into();
-        object["kind"] = kind.kind.as_str().into();
-    }
-    let own_kind =
-        request.asked.kind.is_some() || request.operation == crate::sim::admission::Operation::Connect;
-    if own_kind {
-        return Ok(object);
-    }
-    if let Some(resource) = found {
-        object = convert::to_storage(resource, object);
-    }
-    match &custom {
-        Some(custom) => custom.apply_defaults(&mut object),
-        None => defaults::apply(&request.group, &request.version, &request.kind, &mut object),
-    }
-    Ok(object)
-}
-
-fn custom_of(request: &AdmissionRequest, resource: &Arc<Resource>) -> Option<Arc<CustomVersion>> {
-    resource.definition.as_ref()?;
-    if (resource.group.as_str(), resource.version.as_str()) == request.asked_version() {
-        return request.asked.custom.clone();
-    }
-    CustomVersion::of(resource)
 }
 
 /// Notes for the audit event what a webhook did.

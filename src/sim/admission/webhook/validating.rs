@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use super::review::{Answered, rejection};
-use super::{Failure, Hook, Programs, call, failed_calling, versioned};
-use crate::sim::admission::{AdmissionCx, AdmissionRequest, Plugin, matching};
+use super::{Failure, Hook, Programs, call, failed_calling};
+use crate::sim::admission::{AdmissionCx, AdmissionRequest, Plugin, matching, versioned};
 use crate::sim::resource::GroupResource;
 use crate::sim::status::Status;
 
@@ -30,8 +30,8 @@ impl Plugin for ValidatingAdmissionWebhook {
         let mut calls = Vec::new();
         for hook in self.programs.hooks(cx, &CONFIGURATIONS) {
             let Some(matched) = hook.matches(cx, request)? else { continue };
-            let object = versioned(cx, request, &matched, request.object());
-            let old = versioned(cx, request, &matched, request.old());
+            let object = versioned::versioned(cx, request, &matched, request.object());
+            let old = versioned::versioned(cx, request, &matched, request.old());
             calls.push((call::prepare(cx, &hook, request, &matched, (&object, &old)), hook));
         }
         let asked = calls.into_iter().map(|(call, hook)| async move {

@@ -60,7 +60,11 @@ pub(super) fn printer(group: &str, resource: &str) -> Printer {
             "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
         ) => others::webhooks,
         ("admissionregistration.k8s.io", "validatingadmissionpolicies") => others::policy,
-        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings") => others::policy_binding,
+        (
+            "admissionregistration.k8s.io",
+            "validatingadmissionpolicybindings" | "mutatingadmissionpolicybindings",
+        ) => others::policy_binding,
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => others::mutating_policy,
         ("resource.k8s.io", "resourceclaims") => others::resource_claim,
         ("resource.k8s.io", "resourceslices") => others::resource_slice,
         ("resource.k8s.io", "deviceclasses" | "resourceclaimtemplates") => others::name_and_age,

@@ -126,13 +126,22 @@ pub(super) fn webhooks(object: &Value, now: Timestamp) -> Vec<Value> {
 
 /// A ValidatingAdmissionPolicy.
 pub(super) fn policy(object: &Value, now: Timestamp) -> Vec<Value> {
+    rules_of(object, "validations", now)
+}
+
+/// A MutatingAdmissionPolicy.
+pub(super) fn mutating_policy(object: &Value, now: Timestamp) -> Vec<Value> {
+    rules_of(object, "mutations", now)
+}
+
+fn rules_of(object: &Value, rules: &str, now: Timestamp) -> Vec<Value> {
     let spec = object.at("spec");
     let kind = spec.at("paramKind");
     let kind = match kind.is_object() {
         true => format!("{}/{}", kind.text("apiVersion"), kind.text("kind")),
         false => "<unset>".to_owned(),
     };
-    vec![name(object), length(spec, "validations").into(), kind.into(), age(object, now)]
+    vec![name(object), length(spec, rules).into(), kind.into(), age(object, now)]
 }
 
 /// A ValidatingAdmissionPolicyBinding.
