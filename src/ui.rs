@@ -57,10 +57,15 @@ impl Ui {
         self.settings.format
     }
 
-    /// Returns the columns that text may take.
+    /// Returns the columns that text may take: no more than can be read well.
     pub fn width(&self) -> usize {
+        self.columns().min(WIDEST)
+    }
+
+    /// Returns the columns that there are, for tables.
+    pub fn columns(&self) -> usize {
         let terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-        self.settings.width.or_else(terminal).unwrap_or(80).clamp(40, WIDEST)
+        self.settings.width.or_else(terminal).unwrap_or(80).max(40)
     }
 
     /// Tells whether stdout shows colours.

@@ -3,7 +3,7 @@
 use super::Cx;
 use super::error::CliError;
 use super::exit::Exit;
-use crate::lab::view::{DoctorView, Health};
+use crate::lab::view::{DoctorFinding, DoctorView, Health};
 use crate::layout::{BAD, CODE, GOOD, Table, WARN, paint};
 
 /// Look at what works on this machine
@@ -11,7 +11,15 @@ use crate::layout::{BAD, CODE, GOOD, Table, WARN, paint};
 pub(super) struct DoctorArgs {}
 
 pub(super) async fn run(cx: &Cx, _args: &DoctorArgs) -> Result<Exit, CliError> {
-    let view = cx.lab().doctor().await;
+    let mut view = cx.lab().doctor().await;
+    let config = &cx.environment.config;
+    let exists = if config.exists() { "" } else { " (not there; the defaults hold)" };
+    view.findings.push(DoctorFinding {
+        name: "preferences".to_owned(),
+        health: Health::Ok,
+        detail: format!("{}{exists}", config.display()),
+        hint: None,
+    });
     cx.show(&view, || text(&view, cx.ui.width()))?;
     Ok(if view.usable { Exit::Passed } else { Exit::Unavailable })
 }

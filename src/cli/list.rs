@@ -33,7 +33,7 @@ pub(super) fn run(cx: &Cx, args: &ListArgs) -> Result<Exit, CliError> {
         known(track, Curriculum::builtin().tracks().iter().map(|track| track.id.as_str()), "track")?;
         view.scenarios.retain(|scenario| scenario.tracks.contains(track));
     }
-    cx.show(&view, || text(&view, cx.ui.width()))?;
+    cx.show(&view, || text(&view, cx.ui.columns()))?;
     if cx.is_text() {
         cx.ui.note("");
         cx.ui.next(&[("cks-lab show <scenario>", "what it trains"), ("cks-lab start <scenario>", "begin")]);
@@ -53,21 +53,31 @@ fn known<'a>(wanted: &str, names: impl Iterator<Item = &'a str> + Clone, what: &
     })
 }
 
-/// How much room a title must have to be worth a column.
-const ROOM_FOR_TITLE: usize = 24;
+/// The columns, each with how early it is left out where there is no room for all; 0 is never.
+const COLUMNS: [(&str, usize); 8] = [
+    ("scenario", 0),
+    ("topic", 3),
+    ("min", 0),
+    ("pts", 0),
+    ("level", 2),
+    ("runs on", 0),
+    ("best", 0),
+    ("title", 1),
+];
 
 fn text(view: &ListView, width: usize) -> String {
     if view.scenarios.is_empty() {
         return "no scenario\n".to_owned();
     }
-    let plain = table(view, false);
-    let table = if plain.columns() + ROOM_FOR_TITLE < width { table(view, true) } else { plain };
-    table.render(width, "")
+    let tables = (0..=3).map(|left_out| table(view, left_out));
+    let fits = |table: &Table| table.columns() <= width;
+    tables.clone().find(fits).or_else(|| tables.clone().last()).unwrap_or_default().render(width, "")
 }
 
-fn table(view: &ListView, titles: bool) -> Table {
-    let mut head = vec!["scenario", "topic", "min", "pts", "level", "runs on", "best"];
-    head.extend(titles.then_some("title"));
+/// Lays out the list without the first so many columns that can be left out.
+fn table(view: &ListView, left_out: usize) -> Table {
+    let shown = |early: usize| early == 0 || early > left_out;
+    let head: Vec<&str> = COLUMNS.iter().filter(|(_, early)| shown(*early)).map(|(name, _)| *name).collect();
     let mut table = Table::new(&head);
     for domain in &Curriculum::builtin().newest().domains {
         let mut of_domain =
@@ -86,8 +96,10 @@ fn table(view: &ListView, titles: bool) -> Table {
                 scenario.difficulty.to_string(),
                 scenario.providers.join(","),
                 best(scenario.best.as_ref()),
+                scenario.title.clone(),
             ];
-            table.row(cells.into_iter().chain(titles.then(|| scenario.title.clone())));
+            let cells = cells.into_iter().zip(COLUMNS).filter(|(_, (_, early))| shown(*early));
+            table.row(cells.map(|(cell, _)| cell));
         }
     }
     table

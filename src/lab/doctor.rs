@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Lab;
+use super::event::Event;
 use super::view::{DoctorFinding, DoctorView, Health};
 use crate::cluster::Availability;
 use crate::persist;
@@ -11,6 +12,7 @@ use crate::process::HostCommand;
 impl Lab {
     /// Looks at what is needed.
     pub async fn doctor(&self) -> DoctorView {
+        self.tell(Event::Stage { text: "looking at this machine".to_owned() });
         let mut findings = vec![self.state_folder(), kubectl().await, self.kept_sessions()];
         let mut usable = findings.iter().all(|finding| finding.health != Health::Bad);
         let mut any = false;

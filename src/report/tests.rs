@@ -100,7 +100,8 @@ fn a_failed_check_says_what_was_expected_what_was_found_why_and_what_to_read() {
               because  the cluster has no nodes to work on
 
         What to read
-          [1]  RBAC good practices https://kubernetes.io/docs/concepts/security/rbac-good-practices/
+          [1]  RBAC good practices
+               https://kubernetes.io/docs/concepts/security/rbac-good-practices/
 
         3 of 9 points, not passed (1 check could not be judged, 1 check skipped)
     "};

@@ -109,8 +109,16 @@ impl Home {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "nothing asynchronous can be awaited here")]
 impl Drop for Home {
     fn drop(&mut self) {
+        // What a test that failed has left in Docker.
+        for cluster in std::fs::read_dir(self.state().join("clusters")).into_iter().flatten().flatten() {
+            if cluster.path().join("kind.yaml").exists() {
+                let node = format!("cks-lab-{}-control-plane", cluster.file_name().to_string_lossy());
+                let _ = std::process::Command::new("docker").args(["rm", "-f", "-v", &node]).output();
+            }
+        }
         if let Some(pid) = self.server() {
             let _ =
                 nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);

@@ -276,6 +276,8 @@ async fn a_shell_has_the_sessions_kubeconfig_and_a_prompt_with_task_and_time() {
     );
     shell.shows(&[&expected, "namespace/default"]);
     shell.says(&[&format!("[{SCENARIO} ")]);
+    let prompt = home.command(&["prompt"]).env("CKS_LAB_SESSION", "ended-k3f9");
+    assert_eq!(ran(&prompt).await.stdout, "no session", "a shell may outlive its session");
     let failed = ran(&home.command(&["shell", "--", "sh", "-c", "exit 3"])).await;
     assert_eq!(failed.status, 3);
 }

@@ -168,6 +168,19 @@ async fn there_is_no_colour_where_none_is_wanted_or_nothing_shows_it() {
 }
 
 #[tokio::test]
+async fn a_list_fits_the_terminal_with_what_matters_most() {
+    let home = Home::new();
+    for (columns, head) in
+        [("200", "SCENARIO TOPIC MIN PTS LEVEL RUNS ON BEST TITLE"), ("70", "SCENARIO MIN PTS RUNS ON BEST")]
+    {
+        let ran = ran(&home.command(&["list"]).env("COLUMNS", columns)).await;
+        ran.shows(&[head, "shrink-the-publisher", "Cluster Hardening 15%"]);
+        let width = ran.stdout.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(width <= columns.parse::<usize>().unwrap(), "{}", ran.stdout);
+    }
+}
+
+#[tokio::test]
 async fn completions_are_scripts() {
     let home = Home::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
