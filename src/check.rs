@@ -6,19 +6,24 @@ mod answer;
 mod api;
 mod audit_policy;
 mod can_i;
+mod checksum;
 mod dockerfile;
 mod document;
 mod expect;
 mod falco_rule;
+mod iam_policy;
+mod manifest_dir;
 mod node_file;
 mod object;
 mod permissions;
 mod reach;
 mod refusal;
 mod resource;
+mod seccomp_profile;
 mod select;
 mod subject;
 mod task_file;
+mod timeline;
 mod unchanged;
 mod workload;
 
@@ -31,15 +36,20 @@ pub use admission::{Admission, AdmittedRow, Operation, RefusedBy, RefusedRow};
 pub use answer::{Answer, Case, Fact, Order};
 pub use audit_policy::{AuditPolicy, AuditRow, Level, Stage};
 pub use can_i::{CanI, PermissionRow};
+pub use checksum::{Algorithm, Checksum, WrittenDigests};
 pub use dockerfile::{Dockerfile, FinalUser, Keeps, Pinned, RemoteAdd};
 pub use document::{KeyOf, NodePath, Source};
 pub use expect::{Expect, Format};
 pub use falco_rule::{Alert, FalcoEvent, FalcoRule, Priority};
+pub use iam_policy::{IamPolicy, IamRow};
+pub use manifest_dir::{FindingLine, ManifestDir, ManifestRule, WrittenFindings};
 pub use node_file::NodeFile;
 pub use reach::{Protocol, Reach, ReachEnd, ReachRow, ReachSource};
 pub use resource::Resource;
+pub use seccomp_profile::{SeccompProfile, SeccompRuntime, SyscallEffect, SyscallRow};
 pub use select::Select;
 pub use subject::Subject;
+pub use timeline::{Log, LogEvent, Timeline};
 pub use unchanged::{Unchanged, UnchangedObjects};
 pub use workload::{Images, Workload};
 
@@ -231,6 +241,16 @@ checks! {
     "dockerfile" => Dockerfile,
     /// Evaluates Falco rules on recorded events.
     "falcoRule" => FalcoRule,
+    /// Reviews a folder of manifests, and how they were fixed.
+    "manifestDir" => ManifestDir,
+    /// Compares events that were found in logs with those that are there.
+    "timeline" => Timeline,
+    /// Compares the files of a folder byte for byte.
+    "checksum" => Checksum,
+    /// Evaluates a seccomp profile on a table of system calls.
+    "seccompProfile" => SeccompProfile,
+    /// Evaluates cloud policies on a table of requests.
+    "iamPolicy" => IamPolicy,
 }
 
 impl Verdict {

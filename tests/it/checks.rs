@@ -40,6 +40,9 @@ struct Case {
     /// Files in the task folder.
     #[serde(default)]
     files: BTreeMap<String, String>,
+    /// Files in the task folder that the learner writes after the seed; null removes a file or a folder.
+    #[serde(default)]
+    then_files: BTreeMap<String, Option<String>>,
     #[serde(default)]
     node_files: Vec<NodeFile>,
     #[serde(default)]
@@ -116,6 +119,14 @@ async fn run(case: &Case) -> Result<Verdict, CheckError> {
     let cx =
         |baseline| CheckCx { cluster: &cluster, client: cluster.client(), task_dir: folder.path(), baseline };
     let baseline = case.check.record(&cx(None)).await?;
+    for (name, text) in &case.then_files {
+        let path = folder.path().join(name);
+        match text {
+            Some(text) => std::fs::write(path, text).unwrap(),
+            None if path.is_dir() => std::fs::remove_dir_all(path).unwrap(),
+            None => std::fs::remove_file(path).unwrap(),
+        }
+    }
     for object in &case.then {
         cluster.put(object);
     }
@@ -199,4 +210,9 @@ kinds! {
     audit_policy: "auditPolicy",
     dockerfile: "dockerfile",
     falco_rule: "falcoRule",
+    manifest_dir: "manifestDir",
+    timeline: "timeline",
+    checksum: "checksum",
+    seccomp_profile: "seccompProfile",
+    iam_policy: "iamPolicy",
 }

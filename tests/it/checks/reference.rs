@@ -21,6 +21,11 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("auditPolicy", "as-asked"),
     ("dockerfile", "as-asked"),
     ("falcoRule", "override-appends"),
+    ("manifestDir", "reviewed-and-fixed"),
+    ("timeline", "as-asked"),
+    ("checksum", "tampered-removed"),
+    ("seccompProfile", "as-asked"),
+    ("iamPolicy", "just-enough"),
 ];
 
 #[test]
