@@ -11,6 +11,7 @@ pub(crate) use pods::{disrupt, is_finished, set_pod_condition};
 
 mod accounts;
 mod aggregation;
+mod autoscaler;
 mod certificates;
 mod claim;
 mod cron_job;
@@ -19,17 +20,25 @@ mod deployment;
 mod disruption;
 mod endpoints;
 pub(crate) mod engine;
+mod event_expiry;
 mod garbage;
 mod history;
 mod job;
 mod namespace;
+mod node_lifecycle;
+mod pod_garbage;
 mod pods;
 pub(crate) mod queue;
 mod quota;
 mod replica_set;
 mod stateful_set;
+mod taint_eviction;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tokens;
+mod ttl_after_finished;
 mod validating_policies;
+mod volumes;
 mod workload;
 
 /// Timings of controllers: as upstream's where someone may look at them, shorter where one would only wait.
@@ -93,5 +102,18 @@ pub(crate) fn all(authority: &Arc<dyn Authority>) -> Vec<Arc<dyn Controller>> {
         Arc::new(endpoints::Endpoints),
         Arc::new(validating_policies::ValidatingPolicies),
         Arc::new(certificates::Signer { authority: authority.clone() }),
+        Arc::new(certificates::approver::Approver),
+        Arc::new(certificates::cleaner::Cleaner),
+        Arc::new(endpoints::mirroring::Mirroring),
+        Arc::new(node_lifecycle::NodeLifecycle::default()),
+        Arc::new(taint_eviction::TaintEviction::default()),
+        Arc::new(pod_garbage::PodGarbage::default()),
+        Arc::new(ttl_after_finished::TtlAfterFinished),
+        Arc::new(event_expiry::EventExpiry),
+        Arc::new(volumes::Binder),
+        Arc::new(volumes::provisioner::LocalPath),
+        Arc::new(volumes::protection::ClaimProtection),
+        Arc::new(volumes::protection::VolumeProtection),
+        Arc::new(autoscaler::Autoscalers),
     ]
 }

@@ -196,6 +196,8 @@ struct Correlator {
     known: HashMap<String, Known>,
     order: VecDeque<String>,
     similar: HashMap<String, Similar>,
+    /// The moment by which the last event was named.
+    named: i128,
 }
 
 impl Correlator {
@@ -242,7 +244,7 @@ impl Correlator {
             }
             (subject, format!("(combined from similar events): {}", o.message))
         };
-        let mut event = o.event();
+        let mut event = self.event(o);
         event["message"] = message.clone().into();
         event["firstTimestamp"] = meta::seconds(o.at).into();
         event["lastTimestamp"] = meta::seconds(o.at).into();
@@ -280,7 +282,7 @@ impl Correlator {
     }
 
     fn decide_series(&mut self, o: &Occurrence, action: &str) -> Writing {
-        let mut event = o.event();
+        let mut event = self.event(o);
         event["message"] = o.message.clone().into();
         event["action"] = action.into();
         event["eventTime"] = meta::micros(o.at).into();
@@ -318,6 +320,17 @@ impl Correlator {
         }
     }
 
+    /// Builds an event, with a name by which it is known from now on: two within one reading of the clock differ.
+    fn event(&mut self, o: &Occurrence) -> Value {
+        self.named = o.at.as_nanosecond().max(self.named + 1);
+        let name = o.regarding["name"].as_str().unwrap_or_default();
+        json!({
+            "apiVersion": "v1", "kind": "Event",
+            "metadata": {"name": format!("{name}.{:x}", self.named), "namespace": o.namespace()},
+            "involvedObject": o.regarding, "reason": o.reason, "type": o.severity.as_str(),
+        })
+    }
+
     fn remember(&mut self, key: String, event: &Value, at: Timestamp) {
         let name = meta::name(event).to_owned();
         if self.known.insert(key.clone(), Known { name, count: 1, first: at, last: at }).is_none() {
@@ -336,17 +349,6 @@ impl Occurrence {
     fn namespace(&self) -> &str {
         self.regarding["namespace"].as_str().unwrap_or("default")
     }
-
-    fn event(&self) -> Value {
-        let name = self.regarding["name"].as_str().unwrap_or_default();
-        json!({
-            "apiVersion": "v1", "kind": "Event",
-            "metadata": {
-                "name": format!("{name}.{:x}", self.at.as_nanosecond()), "namespace": self.namespace(),
-            },
-            "involvedObject": self.regarding, "reason": self.reason, "type": self.severity.as_str(),
-        })
-    }
 }
 
 async fn write(correlator: &mut Correlator, occurrence: Occurrence) {
@@ -363,17 +365,8 @@ async fn write(correlator: &mut Correlator, occurrence: Occurrence) {
 }
 
 /// Events are best effort: what a terminating namespace refuses is not recorded.
-async fn create(client: &Client, namespace: &str, mut event: Value) {
-    for _ in 0..3 {
-        match client.create(&EVENTS, namespace, event.clone()).await {
-            // Two within one reading of the clock: the name is made anew.
-            Err(status) if status.code == 409 => {
-                let name = format!("{}{}", meta::name(&event), meta::random_suffix(1));
-                event["metadata"]["name"] = name.into();
-            }
-            _ => return,
-        }
-    }
+async fn create(client: &Client, namespace: &str, event: Value) {
+    let _ = client.create(&EVENTS, namespace, event).await;
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ pub(crate) fn set_omitempty(map: &mut Value, field: &str, value: impl Into<Value
     }
 }
 
-/// The characters of random suffixes and hashes: no vowels, nothing that looks like another.
+/// The characters of hashes: no vowels, nothing that looks like another.
 const SAFE: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// Hashes a template and a collision count into the short text that names revisions (rand.SafeEncodeString of FNV-1a).
@@ -158,14 +158,6 @@ pub(crate) fn template_hash(template: &Value, collisions: Option<i64>) -> String
         feed(&u32::try_from(count).unwrap_or_default().to_le_bytes());
     }
     hash.to_string().bytes().map(|digit| char::from(SAFE[usize::from(digit) % SAFE.len()])).collect()
-}
-
-/// Returns `count` random characters that are safe in names.
-pub(crate) fn random_suffix(count: usize) -> String {
-    let mut bytes = vec![0_u8; count];
-    // Without randomness the name may collide, and the API then refuses it.
-    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
-    bytes.iter().map(|byte| char::from(SAFE[usize::from(*byte) % SAFE.len()])).collect()
 }
 
 #[cfg(test)]

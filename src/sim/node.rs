@@ -80,6 +80,11 @@ pub trait Machine: Send + Sync + fmt::Debug {
 
     /// Tells whether the container runtime has a handler of this name.
     fn has_runtime(&self, node: &str, handler: &str) -> bool;
+
+    /// Tells whether the kubelet runs; while it does not, nothing is heard of the node.
+    fn runs_kubelet(&self, _node: &str) -> bool {
+        true
+    }
 }
 
 /// A machine with the usual folders, a few files, runc alone and no AppArmor.

@@ -280,7 +280,9 @@ impl Scheduler {
                 self.lock().cache.nominated.insert(key, (plan.node.clone(), facts));
                 Ok(Attempt::Failed { message, nominated: Some(plan.node) })
             }
-            Err(why) => {
+            // Whose room is being made waits for it, and that was said.
+            Err(preempt::Refused::Leaving) => Ok(Attempt::Failed { message: String::new(), nominated: None }),
+            Err(preempt::Refused::Because(why)) => {
                 let message = format!("{diagnosis} no new claims to deallocate, preemption: {why}");
                 Ok(Attempt::Failed { message, nominated: None })
             }

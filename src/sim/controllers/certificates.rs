@@ -1,5 +1,5 @@
-//! Certificate requests: what is approved is signed by the cluster's CA for the signers that Kubernetes has built in;
-//! kubelets' own requests are approved by themselves.
+//! Certificate requests: what is approved is signed by the cluster's CA for the signers that Kubernetes has built in.
+//! `approver` approves kubelets' own, `cleaner` removes old ones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,9 @@ use super::queue::{Key, Queue};
 use crate::sim::meta;
 use crate::sim::resource::GroupResource;
 use crate::sim::status::Status;
+
+pub(crate) mod approver;
+pub(crate) mod cleaner;
 
 pub(crate) const REQUESTS: GroupResource =
     GroupResource::of("certificates.k8s.io", "certificatesigningrequests");

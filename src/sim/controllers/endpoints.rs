@@ -16,6 +16,8 @@ use crate::sim::resource::GroupResource;
 use crate::sim::selectors::Selector;
 use crate::sim::status::Status;
 
+pub(crate) mod mirroring;
+
 pub(crate) const SERVICES: GroupResource = GroupResource::of("", "services");
 const ENDPOINTS: GroupResource = GroupResource::of("", "endpoints");
 const SLICES: GroupResource = GroupResource::of("discovery.k8s.io", "endpointslices");

@@ -29,12 +29,17 @@ mod runtime;
 mod start;
 mod status;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 pub(super) const PODS: GroupResource = GroupResource::of("", "pods");
 pub(super) const NODES: GroupResource = GroupResource::of("", "nodes");
 const SECRETS: GroupResource = GroupResource::of("", "secrets");
 const CONFIG_MAPS: GroupResource = GroupResource::of("", "configmaps");
 const RUNTIME_CLASSES: GroupResource = GroupResource::of("node.k8s.io", "runtimeclasses");
+
+/// How often a kubelet that was stopped looks whether it was started again.
+const DOWN: Duration = Duration::from_secs(1);
 
 /// The kubelet of one node.
 #[derive(Debug)]
@@ -53,6 +58,7 @@ struct Memory {
     images: HashSet<String>,
     /// The last address that was given out.
     address: u8,
+    registration: register::Registration,
 }
 
 /// The key of the node itself among Pods.
@@ -145,7 +151,9 @@ impl Controller for Kubelet {
             }
             queue.add(notice.key());
         } else if notice.is(&NODES) {
-            if meta::name(notice.object) == self.node.name && notice.is_gone() {
+            if meta::name(notice.object) == self.node.name
+                && (notice.changed("/spec/unschedulable") || notice.changed("/status/conditions"))
+            {
                 queue.add_after(itself(), Duration::from_secs(1));
             }
         } else if !notice.is_gone() {
@@ -168,8 +176,15 @@ impl Controller for Kubelet {
     }
 
     async fn sync(&self, cx: &Cx, key: &Key) -> Result<Next, Status> {
+        if !self.machine.runs_kubelet(&self.node.name) {
+            self.lock().registration = register::Registration::default();
+            return Ok(Next::After(DOWN));
+        }
         if *key == itself() {
-            register::beat(cx, &self.node).await?;
+            let mut registration = std::mem::take(&mut self.lock().registration);
+            let outcome = register::beat(cx, &self.node, &mut registration).await;
+            self.lock().registration = registration;
+            outcome?;
             return Ok(Next::After(self.timings.heartbeat));
         }
         let pod = cx.get(&PODS, &key.namespace, &key.name).filter(|pod| self.is_mine(pod));

@@ -14,32 +14,65 @@ pub(crate) const LEASES: GroupResource = GroupResource::of("coordination.k8s.io"
 pub(crate) const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// How often the conditions are confirmed although nothing changed.
 const CONFIRM: SignedDuration = SignedDuration::from_mins(5);
+/// What a kubelet that is well reports: type, status, reason, message.
+const CONDITIONS: [(&str, &str, &str, &str); 4] = [
+    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+];
 
-/// Registers the node when it is not, and renews its lease.
+/// What a kubelet knows of itself beside what the API has.
+#[derive(Debug, Default)]
+pub(super) struct Registration {
+    /// Whether it has registered since it was started: a node that is deleted after that stays so.
+    done: bool,
+    schedulable: Option<bool>,
+}
+
+/// Registers the node when it is not, reports that it is well, and renews its lease.
 ///
 /// # Errors
 /// As the API refuses.
-pub(super) async fn beat(cx: &Cx, spec: &NodeSpec) -> Result<(), Status> {
+pub(super) async fn beat(cx: &Cx, spec: &NodeSpec, own: &mut Registration) -> Result<(), Status> {
     let now = cx.clock().now();
     let known = cx.get(&NODES, "", &spec.name);
     let node = match known {
         Some(node) => node,
+        None if own.done => return Ok(()),
         None => match cx.client.create(&NODES, "", object(spec)).await {
             Ok(node) => node,
             Err(status) if status.code == 409 => return Ok(()),
             Err(status) => return Err(status),
         },
     };
+    let is_now = |what: &str| format!("Node {} status is now: {what}", spec.name);
+    if !own.done {
+        own.done = true;
+        cx.recorder.normal(&node, "Starting", "Starting kubelet.");
+        for what in ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"] {
+            cx.recorder.normal(&node, what, is_now(what));
+        }
+        cx.recorder.normal(&node, "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods");
+    }
+    let schedulable = node["spec"]["unschedulable"] != true;
+    if own.schedulable.replace(schedulable).is_some_and(|before| before != schedulable) {
+        let what = if schedulable { "NodeSchedulable" } else { "NodeNotSchedulable" };
+        cx.recorder.normal(&node, what, is_now(what));
+    }
     let mut updated = Value::clone(&node);
     updated["status"] = status(spec, &node, now);
-    let ready = |node: &Value| meta::is_condition_true(node, "Ready");
+    let well = |node: &Value| {
+        CONDITIONS.iter().all(|(kind, value, ..)| {
+            meta::condition(node, kind).is_some_and(|condition| condition["status"] == *value)
+        })
+    };
     let confirmed = meta::condition(&node, "Ready").and_then(|c| meta::time(&c["lastHeartbeatTime"]));
     let stale = confirmed.is_none_or(|at| now.duration_since(at) >= CONFIRM);
-    if !ready(&node) || stale {
+    if !well(&node) || stale {
         cx.client.update_status(&NODES, "", &spec.name, updated).await?;
-        if !ready(&node) {
-            let text = format!("Node {} status is now: NodeReady", spec.name);
-            cx.recorder.normal(&node, "NodeReady", text);
+        if !meta::is_condition_true(&node, "Ready") {
+            cx.recorder.normal(&node, "NodeReady", is_now("NodeReady"));
         }
     }
     renew(cx, spec, &node, now).await
@@ -73,9 +106,6 @@ fn object(spec: &NodeSpec) -> Value {
     });
     if spec.control_plane {
         labels["node-role.kubernetes.io/control-plane"] = "".into();
-        if spec.tainted {
-            labels["node.kubernetes.io/exclude-from-external-load-balancers"] = "".into();
-        }
     }
     let network = format!("10.244.{}.0/24", spec.pod_network);
     let mut node = json!({
@@ -101,17 +131,10 @@ fn status(spec: &NodeSpec, node: &Value, now: Timestamp) -> Value {
     let machine = ring::digest::digest(&ring::digest::SHA256, spec.name.as_bytes());
     let id: String = machine.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let capacity = json!({
-        "cpu": "2", "ephemeral-storage": "264212084Ki", "hugepages-1Gi": "0", "hugepages-2Mi": "0",
-        "memory": "16384000Ki", "pods": "110",
+        "cpu": "2", "ephemeral-storage": "102400000Ki", "hugepages-1Gi": "0", "hugepages-2Mi": "0",
+        "memory": "8388608Ki", "pods": "110",
     });
-    let conditions: Vec<Value> = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
-    ]
-    .into_iter()
-    .map(|(kind, value, reason, message)| {
+    let own = CONDITIONS.into_iter().map(|(kind, value, reason, message)| {
         let known = meta::condition(node, kind).filter(|known| known["status"] == value);
         let transition =
             known.map_or_else(|| meta::seconds(now).into(), |known| known["lastTransitionTime"].clone());
@@ -119,8 +142,11 @@ fn status(spec: &NodeSpec, node: &Value, now: Timestamp) -> Value {
             "type": kind, "status": value, "reason": reason, "message": message,
             "lastHeartbeatTime": meta::seconds(now), "lastTransitionTime": transition,
         })
-    })
-    .collect();
+    });
+    // Conditions of others, such as those of a network plugin, are theirs.
+    let others = meta::items(&node["status"]["conditions"])
+        .filter(|condition| !CONDITIONS.iter().any(|(kind, ..)| condition["type"] == *kind));
+    let conditions: Vec<Value> = others.cloned().chain(own).collect();
     let mut status = json!({
         "capacity": capacity, "allocatable": capacity, "conditions": conditions,
         "addresses": [
@@ -129,8 +155,8 @@ fn status(spec: &NodeSpec, node: &Value, now: Timestamp) -> Value {
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
         "nodeInfo": {
             "machineID": id, "systemUUID": id, "bootID": "33bbc651-0d00-4f45-9bb5-24605f7707de",
-            "kernelVersion": "6.18.44", "osImage": "Debian GNU/Linux 12 (bookworm)",
-            "containerRuntimeVersion": "containerd://2.1.3", "kubeletVersion": "v1.34.9", "kubeProxyVersion": "",
+            "kernelVersion": "6.1.0-28-amd64", "osImage": "Debian GNU/Linux 12 (bookworm)",
+            "containerRuntimeVersion": "containerd://1.7.24", "kubeletVersion": "v1.34.9", "kubeProxyVersion": "",
             "operatingSystem": "linux", "architecture": "amd64",
         },
         "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": false, "userNamespaces": false}},

@@ -21,11 +21,24 @@ pub(super) struct Plan {
     violations: usize,
 }
 
-/// Finds where preemption helps, or says why it does not, in upstream's words.
-pub(super) fn plan(round: &Round<'_>, diagnosis: &Diagnosis, budgets: &[Arc<Value>]) -> Result<Plan, String> {
+/// Why nobody is made to leave.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// In upstream's words.
+    Because(String),
+    /// Those that were told to leave for this Pod are about to.
+    Leaving,
+}
+
+/// Finds where preemption helps, or says why it does not.
+pub(super) fn plan(
+    round: &Round<'_>,
+    diagnosis: &Diagnosis,
+    budgets: &[Arc<Value>],
+) -> Result<Plan, Refused> {
     let pod = &round.pod.pod;
     if pod["spec"]["preemptionPolicy"] == "Never" {
-        return Err("not eligible due to preemptionPolicy=Never.".to_owned());
+        return Err(Refused::Because("not eligible due to preemptionPolicy=Never.".to_owned()));
     }
     if let Some(nominated) = pod["status"]["nominatedNodeName"].as_str().filter(|node| !node.is_empty()) {
         let leaving = round
@@ -35,7 +48,7 @@ pub(super) fn plan(round: &Round<'_>, diagnosis: &Diagnosis, budgets: &[Arc<Valu
             .values()
             .any(|other| other.priority < round.pod.priority && meta::is_deleting(&other.pod));
         if leaving {
-            return Err("not eligible due to a terminating pod on the nominated node.".to_owned());
+            return Err(Refused::Leaving);
         }
     }
     let mut failures = Diagnosis { nodes: diagnosis.nodes, refusals: BTreeMap::new() };
@@ -63,7 +76,7 @@ pub(super) fn plan(round: &Round<'_>, diagnosis: &Diagnosis, budgets: &[Arc<Valu
             plan.victims.len(),
         )
     };
-    plans.into_iter().min_by_key(importance).ok_or_else(|| failures.to_string())
+    plans.into_iter().min_by_key(importance).ok_or_else(|| Refused::Because(failures.to_string()))
 }
 
 fn without(info: &mut NodeInfo, key: &Key) -> Option<PodFacts> {

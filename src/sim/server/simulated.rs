@@ -157,6 +157,20 @@ impl SimulatedCluster {
     /// # Errors
     /// [`ServerError`] when its state cannot be read or made.
     pub async fn start(config: SimConfig, home: Home, clock: Arc<dyn Clock>) -> Result<Self, ServerError> {
+        let plan = Plan::new(&config.nodes);
+        Self::start_with(config, home, clock, plan).await
+    }
+
+    /// Brings up a cluster whose controllers and kubelets go by a plan.
+    ///
+    /// # Errors
+    /// As [`SimulatedCluster::start`].
+    pub async fn start_with(
+        config: SimConfig,
+        home: Home,
+        clock: Arc<dyn Clock>,
+        plan: Plan,
+    ) -> Result<Self, ServerError> {
         let (store, pki) = match &home {
             Home::Memory => (Store::in_memory(), Pki::generate(&config.nodes, clock.now())?),
             Home::Dir(dir) => {
@@ -184,7 +198,7 @@ impl SimulatedCluster {
         bootstrap::run(&api, &config.name, &config.nodes)?;
         api.refresh_definitions()?;
         let authority: Arc<dyn Authority> = Arc::new(Keys(api.clone()));
-        let control_plane = ControlPlane::start(&api, &authority, Plan::new(&config.nodes));
+        let control_plane = ControlPlane::start(&api, &authority, plan);
         api.set_connector(Arc::new(NodeConnections::new(control_plane.logs().clone())));
         let mut cluster = Self {
             config,

@@ -12,7 +12,7 @@ pub(super) fn create(object: &mut Value) {
         status["conditions"] = json!([{
             "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
             "message": "Scheduling is blocked due to non-empty scheduling gates",
-            "lastProbeTime": null, "lastTransitionTime": null, "observedGeneration": 1,
+            "lastProbeTime": null, "lastTransitionTime": null,
         }]);
     }
     *field_at(object, "status") = status;

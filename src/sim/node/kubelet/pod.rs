@@ -281,7 +281,8 @@ impl<'a> Round<'a> {
         }
     }
 
-    fn settle(&mut self, index: usize) {
+    /// Notes whether one container has ended, and works out when it will.
+    pub fn settle(&mut self, index: usize) {
         let State::Running { since } = self.runtime.containers[index].state else { return };
         let (now, name) = (self.now, self.runtime.containers[index].spec["image"].clone());
         if let Some((at, ended)) = self.runtime.containers[index].stopping.clone() {
@@ -302,6 +303,7 @@ impl<'a> Round<'a> {
             self.event(index, Severity::Normal, "Killing", text);
             self.runtime.containers[index].spec["image"] = image;
             self.runtime.containers[index].crashes = 0;
+            self.runtime.containers[index].replaced = true;
             self.stop(index, meta::int(&self.pod["spec"]["terminationGracePeriodSeconds"], 30));
             return self.settle(index);
         }

@@ -98,6 +98,7 @@ impl Round<'_> {
             let own = spec["terminationGracePeriodSeconds"].as_i64();
             let grace =
                 own.unwrap_or_else(|| meta::int(&self.pod["spec"]["terminationGracePeriodSeconds"], 30));
+            self.runtime.containers[index].replaced = true;
             self.stop(index, grace);
         } else if let Some(at) = next {
             self.wake_at(at);

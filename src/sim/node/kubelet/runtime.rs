@@ -70,6 +70,8 @@ pub(super) struct Container {
     pub look: Option<Timestamp>,
     /// What its end will be followed by, when it is being stopped.
     pub stopping: Option<(Timestamp, Ended)>,
+    /// Whether the kubelet stops it to start it again: then both happen in one breath.
+    pub replaced: bool,
     pub probes: BTreeMap<&'static str, ProbeState>,
 }
 
@@ -90,6 +92,7 @@ impl Container {
             ends: None,
             look: None,
             stopping: None,
+            replaced: false,
             probes: BTreeMap::new(),
         }
     }
@@ -279,7 +282,8 @@ impl Runtime {
 
     /// Computes the phase, as the kubelet does from its containers.
     pub fn phase(&self, pod: &Value) -> &'static str {
-        if self.failed.is_some() {
+        // A Pod is not called failed while something of it still runs.
+        if self.failed.is_some() && (self.rejected || !self.containers.iter().any(Container::is_running)) {
             return "Failed";
         }
         let policy = pod["spec"]["restartPolicy"].as_str().unwrap_or("Always");

@@ -11,6 +11,9 @@ use crate::sim::image::ImageName;
 use crate::sim::meta;
 use crate::sim::node::{environment, images};
 
+/// How long a container must run to be seen running: kubelets look at their runtime from time to time.
+const UNSEEN: Duration = Duration::from_millis(300);
+
 impl Round<'_> {
     /// Brings one container on: starts it, waits for its time, or leaves it ended.
     pub fn keep(&mut self, index: usize) {
@@ -42,7 +45,13 @@ impl Round<'_> {
                 self.wake_at(next);
             }
             (Some(next), shown) if now < next => self.wake_at(shown.map_or(next, |shown| shown.min(next))),
-            _ => self.attempt(index),
+            _ => {
+                self.attempt(index);
+                let container = &self.runtime.containers[index];
+                if container.replaced && container.ended().is_some() && container.starting.is_some() {
+                    self.started(index);
+                }
+            }
         }
     }
 
@@ -107,6 +116,18 @@ impl Round<'_> {
         let container = &mut self.runtime.containers[index];
         container.next = Some(after(finished, delay));
         container.shown_until = Some(shown);
+        if !container.replaced {
+            return;
+        }
+        // For what the kubelet ended itself the back-off counts from the end before that, and its own is not shown.
+        container.shown_until = Some(self.now);
+        let before = container.last.as_ref().map(|last| last.finished.unwrap_or(finished));
+        if before.is_none() {
+            container.crashes -= 1;
+        }
+        if before.is_none_or(|before| finished.duration_since(before).unsigned_abs() >= delay) {
+            container.next = Some(finished);
+        }
     }
 
     fn attempt(&mut self, index: usize) {
@@ -189,6 +210,7 @@ impl Round<'_> {
         container.ends = None;
         container.look = None;
         container.stopping = None;
+        container.replaced = false;
         container.probes.clear();
     }
 
@@ -231,6 +253,13 @@ impl Round<'_> {
                 self.wake_at(wake);
             }
             return;
+        }
+        // What ends at once is never seen running.
+        self.settle(index);
+        if let Some((at, ended)) = self.runtime.containers[index].ends.clone()
+            && at <= after(now, UNSEEN)
+        {
+            self.end(index, ended);
         }
         self.wake_at(after(now, Duration::from_millis(1)));
     }

@@ -28,7 +28,7 @@ pub(super) fn build(pod: &Value, runtime: &Runtime, node_address: &str, now: Tim
     status["hostIPs"] = json!([{"ip": node_address}]);
     status["startTime"] = meta::seconds(runtime.start_time).into();
     meta::set_omitempty(&mut status, "observedGeneration", meta::generation(pod));
-    if let Some((reason, message)) = &runtime.failed {
+    if let Some((reason, message)) = runtime.failed.as_ref().filter(|_| phase == "Failed") {
         status["reason"] = reason.clone().into();
         status["message"] = message.clone().into();
     }
