@@ -6,9 +6,8 @@ use super::Cx;
 use super::error::CliError;
 use super::exit::Exit;
 use crate::lab::view::CurriculumView;
-use crate::layout::{self, CODE, FAINT, STRONG, paint};
-use crate::report::StudyLink;
-use crate::report::text::study_link;
+use crate::layout::{self, CODE, FAINT, GOOD, LINK, STRONG, paint};
+use crate::report::{LinkKind, StudyLink};
 
 /// Show the curriculum: domains, weights, topics, study links, scenarios
 #[derive(Debug, clap::Args)]
@@ -28,14 +27,21 @@ pub(super) fn run(cx: &Cx, args: &CurriculumArgs) -> Result<Exit, CliError> {
 }
 
 fn text(view: &CurriculumView, brief: bool, width: usize) -> String {
-    let mut out = format!("{}\n", paint(STRONG, &view.title));
+    let mut out = format!("{}\n{}\n", paint(STRONG, &view.title), paint(FAINT, sum(view)));
     let links = |out: &mut String, links: &[StudyLink], indent: &str| {
         for link in links.iter().filter(|_| !brief) {
-            let rest = format!("{indent}  ");
-            let _ =
-                writeln!(out, "{}", layout::wrap(&study_link(link), width, &format!("{indent}• "), &rest));
+            let lead = format!("{indent}{} ", mark(link.kind));
+            let line = format!("{} {}", link.title, paint(LINK, &link.url));
+            let _ = writeln!(out, "{}", layout::wrap(&line, width, &lead, &format!("{indent}  ")));
         }
     };
+    if !brief {
+        let (allowed, third_party) = (mark(LinkKind::Allowed), mark(LinkKind::ThirdParty));
+        let _ = writeln!(
+            out,
+            "{allowed} may be open during the exam  {third_party} third-party, to study before\n"
+        );
+    }
     links(&mut out, &view.general, "  ");
     for domain in &view.domains {
         let _ = writeln!(
@@ -58,4 +64,22 @@ fn text(view: &CurriculumView, brief: bool, width: usize) -> String {
         links(&mut out, &view.related, "  ");
     }
     out
+}
+
+fn mark(kind: LinkKind) -> String {
+    match kind {
+        LinkKind::Allowed => paint(GOOD, "✓"),
+        LinkKind::ThirdParty => paint(FAINT, "·"),
+    }
+}
+
+fn sum(view: &CurriculumView) -> String {
+    let topics: Vec<_> = view.domains.iter().flat_map(|domain| &domain.topics).collect();
+    let of_topics = topics.iter().map(|topic| topic.resources.len()).sum::<usize>();
+    format!(
+        "{}, {}, {}",
+        layout::count(topics.len(), "topic", "topics"),
+        layout::count(of_topics + view.general.len() + view.related.len(), "link", "links"),
+        layout::count(topics.iter().map(|topic| topic.scenarios.len()).sum(), "scenario", "scenarios"),
+    )
 }

@@ -69,9 +69,9 @@ fn text(view: &ListView, width: usize) -> String {
     if view.scenarios.is_empty() {
         return "no scenario\n".to_owned();
     }
-    let tables = (0..=3).map(|left_out| table(view, left_out));
+    let mut tables = (0..3).map(|left_out| table(view, left_out));
     let fits = |table: &Table| table.columns() <= width;
-    tables.clone().find(fits).or_else(|| tables.clone().last()).unwrap_or_default().render(width, "")
+    tables.find(fits).unwrap_or_else(|| table(view, 3)).render(width, "")
 }
 
 /// Lays out the list without the first so many columns that can be left out.

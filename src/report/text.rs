@@ -152,11 +152,11 @@ fn block(out: &mut String, check: &CheckResult, reading: &[&StudyLink], mark_sim
     }
 }
 
-/// Renders a study link in one line.
+/// Renders a study link in one line; one that may not be open during the exam says so.
 pub fn study_link(link: &StudyLink) -> String {
     let third_party = match link.kind {
         LinkKind::Allowed => "",
-        LinkKind::ThirdParty => " (not allowed in the exam)",
+        LinkKind::ThirdParty => " (third-party)",
     };
     format!("{} {}{}", link.title, paint(LINK, &link.url), paint(FAINT, third_party))
 }

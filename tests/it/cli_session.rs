@@ -113,10 +113,27 @@ async fn other_views_are_as_published() {
         let curriculum = home.json(0, &["curriculum", "--track", track]).await;
         assert_valid("curriculum", &curriculum);
         assert_eq!(curriculum["track"], track);
+        let domains = curriculum["domains"].as_array().unwrap();
+        let topics = domains.iter().flat_map(|domain| domain["topics"].as_array().unwrap());
+        let trains = |id: &str| {
+            topics.clone().filter(|topic| topic["scenarios"].as_array().unwrap().contains(&id.into())).count()
+        };
+        let list = home.json(0, &["list", "--track", track]).await;
+        for scenario in list["scenarios"].as_array().unwrap() {
+            assert_eq!(trains(text(&scenario["id"])), 1, "{track}: {}", scenario["id"]);
+        }
         let weights =
             curriculum["domains"].as_array().unwrap().iter().map(|domain| domain["weight"].as_u64());
         assert_eq!(weights.sum::<Option<u64>>(), Some(100));
     }
+    let shown = home.expect(0, &["curriculum", "--track", "v1.19"]).await;
+    shown.shows(&[
+        "28 topics, 168 links, ",
+        "✓ may be open during the exam",
+        "✓ Declare Network Policy https://kubernetes.io/",
+        "· kubernetes-network-policy-recipes https://github.com/ahmetb/",
+        "shrink-the-publisher",
+    ]);
     let made = home.json(0, &["--scenarios", "mine", "author", "new", "my-first", "--topic", "rbac"]).await;
     assert_valid("author-new", &made);
     home.expect(2, &["--scenarios", "mine", "author", "new", "my-first", "--topic", "rbac"]).await;
