@@ -1,0 +1,3 @@
+/* {{ app }}: says that it is there. */
+#include <stdio.h>
+int main(void) { puts("{{ app }}"); return 0; }

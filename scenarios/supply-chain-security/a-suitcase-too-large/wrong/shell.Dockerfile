@@ -1,0 +1,11 @@
+FROM gcc:14.2 AS build
+WORKDIR /src
+COPY include ./include
+COPY main.c ./
+RUN gcc -static -O2 -Iinclude -o /app/{{ app }} main.c
+
+FROM scratch
+COPY --from=build /app/{{ app }} /app/{{ app }}
+USER 65532
+EXPOSE {{ port }}
+CMD /app/{{ app }} --listen :{{ port }}
