@@ -3,9 +3,11 @@
 mod answers;
 mod copy;
 mod crash;
+mod exec;
 mod image_policy;
 mod kubectl;
 mod logs;
+mod mutating_policies;
 mod tokens;
 mod watches;
 mod webhooks;

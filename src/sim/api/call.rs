@@ -127,6 +127,8 @@ pub(crate) struct Call {
     pub(crate) custom: Option<Arc<CustomVersion>>,
     /// Field management is done.
     pub(crate) tracked: bool,
+    /// Admission is done.
+    pub(crate) admitted: bool,
     /// The subresource that fields are put down to, where it is not the one that is written.
     pub(crate) tracked_as: Option<&'static str>,
 }
@@ -145,6 +147,7 @@ impl Call {
             audit_annotations: BTreeMap::new(),
             custom: None,
             tracked: false,
+            admitted: false,
             tracked_as: None,
         }
     }

@@ -194,11 +194,10 @@ impl Api {
     pub(super) async fn admit_other(
         &self,
         call: &mut Call,
-        (group, version, kind): (&str, &str, &str),
+        kind: &str,
         object: &mut Value,
     ) -> Result<(), Status> {
         let mut request = self.admission_request(call, Operation::Create, Some(object.take()), None);
-        let _ = (group, version);
         kind.clone_into(&mut request.kind);
         let cx = self.admission_cx();
         let mut judged = self.admission().admit(&cx, &mut request).await;

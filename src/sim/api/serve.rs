@@ -1,7 +1,7 @@
 //! The way of an HTTP request: who asks, as whom, whether they may, and to which handler.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, HeaderMap, HeaderValue, UPGRADE, USER_AGENT};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
@@ -9,7 +9,7 @@ use super::answer::{self, Accepted, Body, BodyError};
 use super::request::{Query, RequestInfo};
 use super::verbs::{Answered, ResourceRequest};
 use super::{Api, impersonation, paths};
-use crate::sim::attributes::UserInfo;
+use crate::sim::attributes::{Attributes, UserInfo};
 use crate::sim::random;
 use crate::sim::status::Status;
 
@@ -21,6 +21,24 @@ const MAX_BODY: usize = 3 << 20;
 pub struct Identity(pub UserInfo);
 
 impl Api {
+    /// Holds a user to what they may do. Who may connect by POST may do so by WebSockets too: kubectl, refused the one,
+    /// falls back to the other, which is not served here.
+    fn require(&self, info: &RequestInfo, user: &UserInfo, headers: &HeaderMap) -> Result<(), Status> {
+        let attributes = info.attributes(user);
+        let refused = match self.authorizer().require(&attributes) {
+            Ok(_) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let switches =
+            headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let connects =
+            info.resource == "pods" && matches!(info.subresource.as_str(), "exec" | "attach" | "portforward");
+        if !(switches && connects && info.verb == "get") {
+            return Err(refused);
+        }
+        self.authorizer().require(&Attributes { verb: "create".to_owned(), ..attributes }).map(drop)
+    }
+
     /// Answers a request. Never fails: failures are answers.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
     where
@@ -44,7 +62,7 @@ impl Api {
             let user = self.authenticate(&parts)?;
             let info = RequestInfo::read(&parts.method, parts.uri.path(), &query)?;
             let user = impersonation::resolve(self.authorizer(), &parts.headers, user)?;
-            self.authorizer().require(&info.attributes(&user))?;
+            self.require(&info, &user, &parts.headers)?;
             if !info.is_resource {
                 return paths::respond(self, &parts, &info, &query, accepted);
             }

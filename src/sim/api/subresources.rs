@@ -84,8 +84,8 @@ impl Api {
     pub(crate) async fn create_sub(&self, call: &mut Call, object: Value) -> Result<Arc<Value>, Status> {
         match call.subresource.as_str() {
             "token" => self.create_token(call, object).await.map(Arc::new),
-            "eviction" => self.evict(call, &object).await.map(Arc::new),
-            "binding" => self.bind(call, &object).await.map(Arc::new),
+            "eviction" => self.evict(call, object).await.map(Arc::new),
+            "binding" => self.bind(call, object).await.map(Arc::new),
             other => Err(Status::not_simulated(&format!("{}/{other}", call.resource.plural))),
         }
     }

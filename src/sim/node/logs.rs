@@ -37,6 +37,16 @@ pub struct Run {
 }
 
 impl Run {
+    /// Returns the id of the container.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns when the run began.
+    pub(super) fn started(&self) -> Timestamp {
+        self.started
+    }
+
     /// Returns when the run ended, if it has.
     pub fn ended(&self) -> Option<Timestamp> {
         // Times of a status are whole seconds: what falls into the last one belongs to it.
@@ -145,26 +155,36 @@ impl NodeLogs {
         self.clock.now()
     }
 
-    /// Returns all lines that a run of a container has written until a moment, or will have as far as one can tell. What
-    /// has no end of line yet is not one, unless the run is over.
-    pub fn lines(&self, pod: &Value, run: &Run, until: Timestamp) -> Vec<LogLine> {
-        let Some(spec) = spec_of(pod, &run.container) else { return Vec::new() };
+    /// Lets somebody look at what runs in a container.
+    pub(super) fn with_process<T>(
+        &self,
+        pod: &Value,
+        run: &Run,
+        look: impl FnOnce(&Process<'_>) -> T,
+    ) -> Option<T> {
+        let container = spec_of(pod, &run.container)?;
         let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
         let node = self.store.get(&kubelet::NODES, "", node).map(|entry| entry.object.clone());
-        let process = Process {
+        Some(look(&Process {
             store: &self.store,
             machine: &*self.machine,
             pod,
-            container: spec,
+            container,
             node: node.as_deref().unwrap_or(&Value::Null),
-        };
+        }))
+    }
+
+    /// Returns all lines that a run of a container has written until a moment, or will have as far as one can tell. What
+    /// has no end of line yet is not one, unless the run is over.
+    pub fn lines(&self, pod: &Value, run: &Run, until: Timestamp) -> Vec<LogLine> {
         let end = run.ended();
         let until = end.map_or(until, |end| end.min(until));
+        let trace = self.with_process(pod, run, |process| process.trace(run.started, until));
         let mut lines: Vec<LogLine> = Vec::new();
         // Each of the two streams is cut into lines on its own.
         let mut open = [String::new(), String::new()];
         let mut last = run.started;
-        for written in process.trace(run.started, until).output {
+        for written in trace.unwrap_or_default().output {
             last = kubelet::after(run.started, written.at);
             let rest = &mut open[usize::from(written.error)];
             for piece in written.text.split_inclusive('\n') {

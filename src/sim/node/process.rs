@@ -93,7 +93,7 @@ impl Process<'_> {
         groups.dedup();
         let memory = &self.container["resources"]["limits"]["memory"];
         let memory = if memory.is_null() { None } else { u64::try_from(Quantity::of(memory).value()).ok() };
-        Start { env: self.env(), hostname: self.hostname(), user, groups, memory, at }
+        Start { env: self.env(), hostname: self.hostname(), user, groups, memory, at, stdin: None }
     }
 
     /// Returns the user id: the Pod's, else the image's; a name is no id.
@@ -177,6 +177,25 @@ impl Process<'_> {
     pub fn exec(&self, argv: &[String], started: Timestamp, now: Timestamp, limit: Duration) -> Trace {
         let before = self.trace(started, now);
         shell::run(argv, &self.start(now), self, Some(&before), limit)
+    }
+
+    /// Runs another program over files that others have left in the container. What the trace says of files is then what
+    /// differs from those of the container's own process.
+    pub fn exec_over(
+        &self,
+        argv: &[String],
+        (started, now): (Timestamp, Timestamp),
+        left: &BTreeMap<String, Option<String>>,
+        stdin: Option<String>,
+        limit: Duration,
+    ) -> Trace {
+        let own = self.trace(started, now).files;
+        let mut before = Trace { files: own.clone(), ..Trace::default() };
+        before.files.extend(left.clone());
+        let start = Start { stdin, ..self.start(now) };
+        let mut trace = shell::run(argv, &start, self, Some(&before), limit);
+        trace.files.retain(|path, content| own.get(path) != Some(content));
+        trace
     }
 
     fn service(&self, listens: &[u16]) -> Trace {

@@ -100,6 +100,8 @@ pub struct Start {
     pub memory: Option<u64>,
     /// When it was started.
     pub at: Timestamp,
+    /// What it is given to read.
+    pub stdin: Option<String>,
 }
 
 /// Why evaluation goes no further here.
@@ -165,7 +167,7 @@ pub fn run(argv: &[String], start: &Start, host: &dyn Host, files: Option<&Trace
         folder: "/".to_owned(),
         status: 0,
         captured: Vec::new(),
-        stdin: None,
+        stdin: start.stdin.clone(),
         errors: Errors::Log,
         background: Vec::new(),
         errexit: false,

@@ -433,3 +433,46 @@ async fn a_webhook_gets_the_version_that_it_asks_for() {
     shell.ok(&create("c")).await;
     assert_eq!(server.heard()[0]["request"]["object"]["spec"]["targetCPUUtilizationPercentage"], 50);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subresources_are_judged_by_their_own_objects() {
+    let shell = Shell::new().await;
+    let server =
+        Server::reviewing(|request| json!({ "allowed": request["object"]["spec"]["replicas"] != 9 })).await;
+    let rules = |resources: &[&str]| {
+        json!({ "rules": [{ "apiGroups": ["*"], "apiVersions": ["*"], "resources": resources, "operations": ["*"] }],
+            "namespaceSelector": { "matchLabels": { "hook": "on" } } })
+    };
+    shell.ok("kubectl label ns default hook=on && kubectl create deployment web --image=nginx:1.27").await;
+    let hooks = |resources: &[&str]| [hook("sub.example.com", &server.client(), rules(resources))];
+    register(&shell, "Validating", "sub", &hooks(&["deployments"])).await;
+    shell.ok("kubectl scale deployment web --replicas=9").await;
+    register(&shell, "Validating", "sub", &hooks(&["deployments/scale"])).await;
+    shell.ok("kubectl scale deployment web --replicas=1").await;
+    let request = &server.heard()[0]["request"];
+    assert_eq!(request["kind"], json!({ "group": "autoscaling", "version": "v1", "kind": "Scale" }));
+    assert_eq!(
+        (&request["resource"]["resource"], &request["subResource"]),
+        (&json!("deployments"), &json!("scale"))
+    );
+    assert_eq!(
+        (&request["oldObject"]["spec"]["replicas"], &request["object"]["spec"]["replicas"]),
+        (&json!(9), &json!(1))
+    );
+    assert!(
+        refused(&shell, "kubectl scale deployment web --replicas=9").await.contains("denied the request")
+    );
+    shell
+        .ok("kubectl run app --image=nginx:1.27 && kubectl wait --for=condition=Ready pod/app --timeout=60s")
+        .await;
+    server.heard();
+    register(&shell, "Validating", "sub", &hooks(&["pods/eviction"])).await;
+    let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "app" } });
+    shell
+        .ok(&format!(
+            "kubectl create --raw /api/v1/namespaces/default/pods/app/eviction -f - <<< '{eviction}'"
+        ))
+        .await;
+    let request = &server.heard()[0]["request"];
+    assert_eq!(request["kind"], json!({ "group": "policy", "version": "v1", "kind": "Eviction" }));
+}

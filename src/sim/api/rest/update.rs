@@ -106,9 +106,11 @@ impl Api {
         steps::track(call, Some(&old.object), &mut new, self.clock().now());
         let mut request =
             self.admission_request(call, Operation::Update, Some(new), Some(old.object.clone()));
-        let admitted = self.admission().admit(&self.admission_cx(), &mut request).await;
-        self.collect(call, &mut request);
-        admitted?;
+        if !call.admitted {
+            let admitted = self.admission().admit(&self.admission_cx(), &mut request).await;
+            self.collect(call, &mut request);
+            admitted?;
+        }
         let mut new = request.object.take().unwrap_or_default();
         self.check_escalation(call, &new, Some(&old.object))?;
         let _allocating = self.allocating(call).await;
@@ -123,9 +125,11 @@ impl Api {
             call.warn(warning);
         }
         request.object = Some(new);
-        let validated = self.admission().validate(&self.admission_cx(), &mut request).await;
-        self.collect(call, &mut request);
-        validated?;
+        if !call.admitted {
+            let validated = self.admission().validate(&self.admission_cx(), &mut request).await;
+            self.collect(call, &mut request);
+            validated?;
+        }
         let new = request.object.take().unwrap_or_default();
         if call.options.dry_run {
             return Ok(Arc::new(new));

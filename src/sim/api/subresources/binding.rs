@@ -11,8 +11,9 @@ use crate::sim::validation;
 
 impl Api {
     /// Assigns the Pod of the call to the node that a Binding names.
-    pub(super) async fn bind(&self, call: &mut Call, binding: &Value) -> Result<Value, Status> {
-        let errors = validation::pod::binding(binding);
+    pub(super) async fn bind(&self, call: &mut Call, mut binding: Value) -> Result<Value, Status> {
+        self.admit_other(call, "Binding", &mut binding).await?;
+        let errors = validation::pod::binding(&binding);
         if !errors.is_empty() {
             return Err(Status::invalid("", "Binding", &call.name, &errors));
         }

@@ -35,7 +35,7 @@ impl Api {
                     call.resource = pods.clone();
                 }
                 "binding".clone_into(&mut call.subresource);
-                self.bind(call, &object).await?
+                self.bind(call, object).await?
             }
             "subjectaccessreviews" => review::subject_access(authorizer, object)?,
             "localsubjectaccessreviews" => {

@@ -1,7 +1,10 @@
 //! `scale`: the replicas of a workload, in one shape for all kinds.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
+use crate::sim::admission::Operation;
 use crate::sim::api::call::Call;
 use crate::sim::api::patch::Patch;
 use crate::sim::api::resources::GroupVersionKind;
@@ -46,8 +49,11 @@ impl Api {
         make: impl Fn(&Value) -> Result<Value, Status>,
     ) -> Result<Value, Status> {
         let before = self.read(call)?;
-        let wanted = make(&scale_of(call, &before.object)?)?;
+        let old = scale_of(call, &before.object)?;
+        let wanted = make(&old)?;
+        let wanted = self.admit_scale(call, old, wanted).await?;
         let mut parent = call.clone();
+        parent.admitted = true;
         parent.subresource.clear();
         parent.tracked_as = Some("scale");
         let replicas = wanted["spec"].int("replicas").unwrap_or_default();
@@ -78,6 +84,22 @@ impl Api {
             call.warn(warning);
         }
         scale_of(call, &updated?.object)
+    }
+}
+
+impl Api {
+    /// Admits a change of a scale: it is the Scale that is judged, not the workload.
+    async fn admit_scale(&self, call: &mut Call, old: Value, wanted: Value) -> Result<Value, Status> {
+        let mut request = self.admission_request(call, Operation::Update, Some(wanted), Some(Arc::new(old)));
+        "Scale".clone_into(&mut request.kind);
+        let cx = self.admission_cx();
+        let mut judged = self.admission().admit(&cx, &mut request).await;
+        if judged.is_ok() {
+            judged = self.admission().validate(&cx, &mut request).await;
+        }
+        self.collect(call, &mut request);
+        judged?;
+        Ok(request.object.take().unwrap_or_default())
     }
 }
 

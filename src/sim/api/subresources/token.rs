@@ -34,7 +34,7 @@ impl Api {
         request["metadata"]["name"] = call.name.clone().into();
         request["metadata"]["namespace"] = call.namespace.clone().into();
         defaults::apply("authentication.k8s.io", "v1", "TokenRequest", &mut request);
-        self.admit_other(call, ("authentication.k8s.io", "v1", "TokenRequest"), &mut request).await?;
+        self.admit_other(call, "TokenRequest", &mut request).await?;
         let errors = validation::create("authentication.k8s.io", "v1", "TokenRequest", &request);
         if !errors.is_empty() {
             return Err(Status::invalid("authentication.k8s.io", "TokenRequest", "", &errors));
