@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::raw::{Placed, RawVar};
 use super::{Variant, code::Code};
+use crate::random::Random;
 
 /// A drawn value. Numbers stay numbers, so that templates can calculate with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,42 +244,6 @@ impl Draw<'_> {
 
 fn gcd(a: u128, b: u128) -> u128 {
     if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// SplitMix64, seeded by FNV-1a over the parts.
-struct Random(u64);
-
-impl Random {
-    fn new(parts: &[&str], number: u64) -> Self {
-        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        let mut feed = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        for part in parts {
-            part.bytes().for_each(&mut feed);
-            feed(0xff);
-        }
-        number.to_le_bytes().into_iter().for_each(feed);
-        Self(hash)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, count: usize) -> usize {
-        (self.next() % count as u64) as usize
-    }
-
-    fn shuffled(&mut self, count: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..count).collect();
-        for last in (1..count).rev() {
-            order.swap(last, self.below(last + 1));
-        }
-        order
-    }
 }
 
 /// Words that can be part of a DNS label, are easy to type and mean nothing to a cluster. A list that is changed
