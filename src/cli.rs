@@ -10,6 +10,7 @@ mod doctor;
 mod env;
 mod environment;
 mod error;
+mod exam;
 pub mod exit;
 mod hint;
 mod list;
@@ -22,6 +23,7 @@ mod shell;
 mod show;
 mod sim_server;
 mod solution;
+mod ssh;
 mod start;
 mod status;
 mod stop;
@@ -125,6 +127,11 @@ enum Command {
     Curriculum(curriculum::CurriculumArgs),
     /// Show the report of a session that was submitted
     Report(report::ReportArgs),
+    /// Sit a mock exam: many tasks, one clock, verdicts at the end
+    #[command(subcommand)]
+    Exam(exam::ExamCommand),
+    /// Go to the host of a task of the exam
+    Ssh(ssh::SshArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Write, lint and prove scenarios
@@ -256,7 +263,7 @@ async fn dispatch(cx: &Cx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Show(args)) => show::run(cx, &args),
         Some(Command::Start(args)) => start::run(cx, args).await,
         Some(Command::Shell(args)) => shell::run(cx, &args).await,
-        Some(Command::Env(args)) => env::run(cx, &args),
+        Some(Command::Env(args)) => env::run(cx, &args).await,
         Some(Command::Check(args)) => check::run(cx, &args).await,
         Some(Command::Hint(args)) => hint::run(cx, &args),
         Some(Command::Task(args)) => task::run(cx, &args),
@@ -269,6 +276,8 @@ async fn dispatch(cx: &Cx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Doctor(args)) => doctor::run(cx, &args).await,
         Some(Command::Curriculum(args)) => curriculum::run(cx, &args),
         Some(Command::Report(args)) => report::run(cx, &args),
+        Some(Command::Exam(command)) => exam::run(cx, command).await,
+        Some(Command::Ssh(args)) => ssh::run(cx, &args).await,
         Some(Command::Completions(args)) => completions::run(cx, &args),
         Some(Command::Author(command)) => author::run(cx, &command).await,
         Some(Command::SimServer(args)) => sim_server::run(cx, &args).await,

@@ -7,6 +7,7 @@ pub mod interrupt;
 pub mod view;
 
 mod doctor;
+pub mod exam;
 pub mod finish;
 mod library;
 mod start;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Finding, Outcome, Verdict};
 use crate::curriculum::{self, Curriculum};
+use crate::exam::score::ExamScore;
 use crate::grade::{Score, Standing};
 use crate::persist::Stored;
 use crate::scenario::{CheckItem, Scenario};
@@ -145,7 +146,7 @@ pub struct ReportedTask {
 }
 
 /// What is kept of a session that was submitted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The session's id.
@@ -172,10 +173,46 @@ pub struct Report {
     pub max: u32,
     /// Whether it was passed, in time.
     pub passed: bool,
+    /// What it came to as an exam, where it was one; the tasks are in the same order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exam: Option<ExamReport>,
     /// The version of the program.
     pub program: String,
     /// Its tasks.
     pub tasks: Vec<ReportedTask>,
+}
+
+/// What an exam adds to a report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExamReport {
+    /// The curriculum's track.
+    pub track: String,
+    /// The number that its tasks were drawn by.
+    pub variant: u32,
+    /// What it adds to each task.
+    pub tasks: Vec<ExamTaskReport>,
+    /// What it came to.
+    #[serde(flatten)]
+    pub result: ExamScore,
+}
+
+/// What an exam adds to the report of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExamTaskReport {
+    /// The host that it was on.
+    pub host: String,
+    /// The domain that it counted for.
+    pub domain: String,
+    /// Its share of the exam in percent.
+    pub weight: u32,
+    /// Percent of the task that were earned.
+    pub score: f64,
+    /// How many seconds the candidate was there.
+    pub spent_seconds: u64,
+    /// The candidate's own note.
+    pub note: String,
 }
 
 impl Stored for Report {
@@ -275,6 +312,7 @@ impl Report {
             score: tasks.iter().map(|task| task.result.score).sum(),
             max: tasks.iter().map(|task| task.result.max).sum(),
             passed: overtime.is_none() && tasks.iter().all(|task| task.result.passed),
+            exam: None,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             tasks,
         }

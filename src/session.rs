@@ -1,6 +1,7 @@
 //! What a sitting is: its tasks, how far each is, and its clock. Transitions are pure and are told the time.
 //! Knows no cluster, scenario or file; `session::store` keeps it.
 
+mod sitting;
 pub mod store;
 mod timer;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use sitting::{Desk, Sitting};
 pub use timer::{Jump, Timer};
 
 use crate::clock::Moment;
@@ -155,6 +157,9 @@ pub struct Session {
     pub catalog: Option<PathBuf>,
     /// Its tasks, at least one.
     pub tasks: Vec<Task>,
+    /// The exam that it is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sitting: Option<Sitting>,
 }
 
 impl Stored for Session {
@@ -172,6 +177,12 @@ pub enum SessionError {
         id: SessionId,
         /// Its state.
         state: TaskState,
+    },
+    /// It is no exam.
+    #[error("session `{id}` is no exam")]
+    NoExam {
+        /// Which session.
+        id: SessionId,
     },
     /// There is no such task.
     #[error("session `{id}` has no task {number}")]
@@ -193,7 +204,16 @@ impl Session {
         tasks: Vec<Task>,
     ) -> Self {
         let timer = Timer::new(limit, now);
-        Self { id, mode, state: TaskState::Preparing, created: now.wall, timer, catalog: None, tasks }
+        Self {
+            id,
+            mode,
+            state: TaskState::Preparing,
+            created: now.wall,
+            timer,
+            catalog: None,
+            tasks,
+            sitting: None,
+        }
     }
 
     /// Starts the clock: everything is ready.
@@ -203,6 +223,9 @@ impl Session {
             task.state = TaskState::Running;
         }
         self.timer.start(now);
+        if let Some(desk) = self.sitting.as_mut().and_then(|sitting| sitting.desks.get_mut(sitting.current)) {
+            desk.visited = true;
+        }
     }
 
     /// Notes that it could not be prepared and that what there is of it stays.
@@ -224,6 +247,7 @@ impl Session {
     pub fn submit(&mut self, now: &Moment) -> Result<(), SessionError> {
         self.running()?;
         self.timer.observe(now);
+        self.count_time();
         self.timer.stop();
         self.state = TaskState::Submitted;
         for task in &mut self.tasks {

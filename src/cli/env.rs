@@ -14,8 +14,8 @@ pub(super) struct EnvArgs {
     session: SessionArg,
 }
 
-pub(super) fn run(cx: &Cx, args: &EnvArgs) -> Result<Exit, CliError> {
-    let view = cx.lab().env(args.session.get())?;
+pub(super) async fn run(cx: &Cx, args: &EnvArgs) -> Result<Exit, CliError> {
+    let view = cx.lab().env(args.session.get()).await?;
     cx.show(&view, || {
         view.variables.iter().fold(String::new(), |mut text, (name, value)| {
             let _ = writeln!(text, "export {name}={}", quote(value));

@@ -19,6 +19,8 @@ pub struct Environment {
     pub home: PathBuf,
     /// The learner's own kubeconfig: the first that `KUBECONFIG` names, else the usual one.
     pub kubeconfig: PathBuf,
+    /// The host of an exam's task that this is, if it is one.
+    pub host: Option<String>,
     /// The learner's shell.
     pub shell: PathBuf,
     /// Where zsh looks for the learner's start-up files, where that is not the home folder.
@@ -72,6 +74,7 @@ impl Environment {
             config,
             kubeconfig: first.unwrap_or_else(|| home.join(".kube/config")),
             home,
+            host: var("CKS_LAB_HOST").and_then(|host| host.into_string().ok()),
             shell: var("SHELL").map_or_else(|| PathBuf::from("/bin/sh"), PathBuf::from),
             path: var("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()),
             zdotdir: var("ZDOTDIR").map(PathBuf::from),

@@ -7,7 +7,7 @@ use super::exit::Exit;
 use crate::cluster::ProviderError;
 use crate::cluster::registry::{ChoiceError, Unfit};
 use crate::config::ConfigError;
-use crate::lab::error::{LabError, SeedError};
+use crate::lab::error::{DrawError, LabError, SeedError};
 use crate::persist::PersistError;
 use crate::process::ProcessError;
 use crate::scenario::catalog::CatalogError;
@@ -168,6 +168,18 @@ fn judge(error: &LabError) -> (Exit, Vec<String>) {
         LabError::SolutionFailed { .. } => {
             one(Exit::Failed, "it may have been changed already; `cks-lab reset` starts over")
         }
+        LabError::Session(SessionError::NoExam { .. }) => {
+            one(Exit::Usage, "`cks-lab status` shows the sessions; `cks-lab exam start` starts an exam")
+        }
+        LabError::Hidden { .. } => {
+            one(Exit::Usage, "`cks-lab exam status` shows how it stands; `cks-lab exam submit` ends it")
+        }
+        LabError::IsExam { .. } => one(Exit::Usage, "`cks-lab exam submit` grades it"),
+        LabError::NoHost { known, .. } => (Exit::Usage, vec![format!("hosts: {}", known.join(", "))]),
+        LabError::Draw(DrawError::TooLong { .. }) => {
+            one(Exit::Usage, "ask for fewer tasks with `--tasks`, or for more time with `--minutes`")
+        }
+        LabError::Draw(DrawError::TooFew { .. }) => one(Exit::Usage, "ask for fewer tasks with `--tasks`"),
         LabError::NoRandomness => one(Exit::Internal, "name a variant: `--variant 1`"),
         LabError::Interrupted => (Exit::Interrupted, Vec::new()),
     }

@@ -26,7 +26,9 @@ pub(super) fn run(cx: &Cx, args: &PromptArgs) -> Result<Exit, CliError> {
         }
         other => other?,
     };
-    let task = session.tasks.first().map_or("", |task| task.scenario.as_str());
+    let only = session.tasks.first().map_or("", |task| task.scenario.as_str());
+    // On a host of an exam its name says where one is; the task's own would tell what is trained.
+    let task = cx.environment.host.as_deref().unwrap_or(only);
     let time = match (session.state, session.left_seconds) {
         (TaskState::Running, Some(0)) => " time is up".to_owned(),
         (TaskState::Running, Some(left)) => format!(" {}", layout::clock_time(Duration::from_secs(left))),

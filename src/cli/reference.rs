@@ -11,6 +11,7 @@ use super::command;
 use super::exit::Exit;
 use crate::author::TestReport;
 use crate::config::Config;
+use crate::lab::exam::view as exam;
 use crate::lab::view;
 use crate::report::{Report, Submitted, TaskReport};
 
@@ -48,6 +49,10 @@ fn shapes() -> Vec<(&'static str, &'static str, String)> {
         "doctor", "cks-lab doctor", view::DoctorView;
         "curriculum", "cks-lab curriculum", view::CurriculumView;
         "report", "cks-lab report", Report;
+        "exam-start", "cks-lab exam start", exam::ExamStarted;
+        "exam-status", "cks-lab exam status, cks-lab exam resume, cks-lab exam flag, cks-lab exam note", exam::ExamStatus;
+        "exam-task", "cks-lab exam task, cks-lab exam next", exam::ExamTaskView;
+        "exam-submit", "cks-lab exam submit, cks-lab exam review", exam::ExamResult;
         "author-new", "cks-lab author new", super::author::Made;
         "author-lint", "cks-lab author lint", super::author::Linted;
         "author-test", "cks-lab author test", TestReport;

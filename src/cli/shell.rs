@@ -24,22 +24,26 @@ pub(super) struct ShellArgs {
 }
 
 pub(super) async fn run(cx: &Cx, args: &ShellArgs) -> Result<Exit, CliError> {
-    let lab = cx.lab();
-    let view = lab.env(args.session.get())?;
-    let command = match args.command.split_first() {
+    let view = cx.lab().env(args.session.get()).await?;
+    open(cx, &view, &args.command).await
+}
+
+/// Runs a command, or the learner's shell where there is none, on a task.
+pub(super) async fn open(cx: &Cx, view: &EnvView, command: &[std::ffi::OsString]) -> Result<Exit, CliError> {
+    let process = match command.split_first() {
         Some((program, rest)) => HostCommand::new(program).args(rest),
         None => {
-            let files = lab.sessions().dir(&view.session).join("shell");
-            let command = shell(cx, &files)?;
+            let files = cx.lab().sessions().dir(&view.session).join("shell");
+            let process = shell(cx, &files)?;
             cx.ui.note(&format!("A shell for {}; `exit` leaves it.", view.scenario));
-            command
+            process
         }
     };
     cx.ui.settle();
-    let command = with_variables(command, &view).cwd(&view.task_dir);
-    let status = command.on_terminal().await.map_err(LabError::from)?;
+    let process = with_variables(process, view).cwd(&view.task_dir);
+    let status = process.on_terminal().await.map_err(LabError::from)?;
     // The status of the last command typed says nothing about the shell; that of a given command is the answer.
-    match (args.command.is_empty(), status) {
+    match (command.is_empty(), status) {
         (true, _) | (false, 0) => Ok(Exit::Passed),
         (false, status) => Ok(Exit::Other(u8::try_from(status).unwrap_or(u8::MAX))),
     }

@@ -32,7 +32,7 @@ pub(super) async fn run(cx: &Cx, args: &SimServerArgs) -> Result<Exit, CliError>
 }
 
 /// A closed terminal is not to end the clusters of those who work in another one.
-fn ignore_hangup() {
+pub(super) fn ignore_hangup() {
     use tokio::signal::unix::{SignalKind, signal};
     if let Ok(mut hangups) = signal(SignalKind::hangup()) {
         tokio::spawn(async move { while hangups.recv().await.is_some() {} });

@@ -115,5 +115,12 @@ pub(super) fn present(cx: &Cx, lab: &Lab, started: &Started) -> Result<(), CliEr
 pub(super) fn task_text(cx: &Cx, view: &TaskView) -> String {
     let about = format!("{} points, {} minutes", view.points, view.minutes);
     let about = paint(FAINT, about);
-    format!("{}  {about}\n\n{}", paint(STRONG, &view.title), cx.ui.markdown(&view.text))
+    let text = without_title(&view.text, &view.title);
+    format!("{}  {about}\n\n{}", paint(STRONG, &view.title), cx.ui.markdown(text))
+}
+
+/// Leaves out a heading that says what stands above it already.
+pub(super) fn without_title<'t>(text: &'t str, title: &str) -> &'t str {
+    let body = text.trim_start().strip_prefix("# ").and_then(|rest| rest.strip_prefix(title));
+    body.filter(|body| body.starts_with('\n')).map_or(text, str::trim_start)
 }

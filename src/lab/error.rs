@@ -3,6 +3,7 @@
 use crate::cluster::registry::ChoiceError;
 use crate::cluster::{ClusterError, ProviderError};
 use crate::diag::Diagnostic;
+pub use crate::exam::DrawError;
 use crate::persist::PersistError;
 use crate::process::ProcessError;
 use crate::scenario::catalog::CatalogError;
@@ -113,6 +114,31 @@ pub enum LabError {
         /// The exit status.
         status: i32,
     },
+    /// The session is an exam that goes on: verdicts, hints and solutions come after it.
+    #[error("session `{session}` is an exam: verdicts, hints and solutions are shown after it is submitted")]
+    Hidden {
+        /// The session.
+        session: SessionId,
+    },
+    /// The session is an exam and there are other words for that.
+    #[error("session `{session}` is an exam")]
+    IsExam {
+        /// The session.
+        session: SessionId,
+    },
+    /// No task of the exam has that host.
+    #[error("no task of session `{session}` has the host `{host}`")]
+    NoHost {
+        /// The session.
+        session: SessionId,
+        /// What was asked for.
+        host: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// No exam can be drawn.
+    #[error(transparent)]
+    Draw(#[from] DrawError),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     NoRandomness,

@@ -34,6 +34,9 @@ impl Lab {
     /// catalog and provider.
     pub async fn submit(&self, session: Option<&str>, force: bool) -> Result<(Submitted, Session), LabError> {
         let mut locked = self.open(session, "submit")?;
+        if locked.session.sitting.is_some() {
+            return Err(LabError::IsExam { session: locked.session.id.clone() });
+        }
         locked.session.running()?;
         locked.save()?;
         let scenario = self.scenario_of(&locked.session, 0)?;
@@ -204,7 +207,7 @@ impl Lab {
                     self.tell(Event::Stage { text: format!("removing cluster {}", record.name) });
                     provider.delete(record).await?;
                 }
-                None if submitted => {}
+                None if submitted && locked.session.sitting.is_none() => {}
                 // A start that was killed has left a cluster without a record.
                 None => provider.remove(&task.cluster.spec.name).await?,
             }

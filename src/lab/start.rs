@@ -9,9 +9,10 @@ use ring::rand::SecureRandom as _;
 use super::error::LabError;
 use super::event::{Event, Reporting};
 use super::view::Started;
+use super::work::practice;
 use super::{Baselines, Lab};
 use crate::cluster::registry::Choice;
-use crate::cluster::{Capability, ClusterSpec, Provider};
+use crate::cluster::{Capability, ClusterRecord, ClusterSpec, Progress, Provider};
 use crate::persist;
 use crate::scenario::{Scenario, Variant};
 use crate::seed;
@@ -19,7 +20,7 @@ use crate::session::store::Locked;
 use crate::session::{Mode, Session, SessionId, Task, TaskCluster, TaskState};
 
 /// Variants that are drawn where none is asked for are small, so that they are easy to pass on.
-const VARIANTS: u32 = 10_000;
+pub(super) const VARIANTS: u32 = 10_000;
 
 /// What is to be started.
 #[derive(Debug, Clone)]
@@ -93,7 +94,7 @@ impl Lab {
         match self.interruptible(self.prepare(&mut locked, 0, provider.as_ref(), &scenario)).await {
             Ok(()) => {}
             Err(error) if request.retain => return Err(keep(locked, error)),
-            Err(error) => return Err(self.undo(locked, provider.as_ref(), error).await),
+            Err(error) => return Err(self.undo(locked, error).await),
         }
         locked.session.begin(&self.clock.moment());
         locked.save()?;
@@ -107,6 +108,7 @@ impl Lab {
     /// Any [`LabError`] of catalog, provider, seed and store; the session stays, and `reset` can be tried again.
     pub async fn reset(&self, session: Option<&str>) -> Result<Started, LabError> {
         let mut locked = self.open(session, "reset")?;
+        practice(&locked.session)?;
         locked.session.running()?;
         let scenario = self.scenario_of(&locked.session, 0)?;
         let provider = self.provider_of(locked.session.task(0)?)?;
@@ -147,27 +149,42 @@ impl Lab {
         scenario: &Scenario,
     ) -> Result<(), LabError> {
         let progress = Reporting(self.observer.as_ref());
-        let spec = locked.session.task(index)?.cluster.spec.clone();
-        let record = provider.create(&spec, &progress).await?;
+        let task = locked.session.task(index)?.clone();
+        let record = provider.create(&task.cluster.spec, &progress).await?;
         locked.session.task_mut(index)?.cluster.record = Some(record.clone());
         locked.save()?;
-        let cluster = provider.attach(&record).await?;
+        self.tell(Event::Stage { text: "setting up the task".to_owned() });
+        self.set_up(&locked.session.id, index, &task, &record, provider, scenario, &progress).await
+    }
 
-        let task = locked.session.task(index)?;
+    /// Seeds the cluster of a task and records the state.
+    #[expect(clippy::too_many_arguments, reason = "all of it belongs to one task")]
+    pub(super) async fn set_up(
+        &self,
+        id: &SessionId,
+        index: usize,
+        task: &Task,
+        record: &ClusterRecord,
+        provider: &dyn Provider,
+        scenario: &Scenario,
+        progress: &dyn Progress,
+    ) -> Result<(), LabError> {
+        let cluster = provider.attach(record).await?;
         empty_dir(&task.dir)?;
         persist::write_atomic(&task.dir.join("task.md"), scenario.task.as_bytes())?;
-        self.tell(Event::Stage { text: "setting up the task".to_owned() });
-        let baseline = seed::seed(scenario, cluster.as_ref(), &spec.name, &task.dir, &progress).await?;
-        persist::save(&self.baseline_path(&locked.session.id, index), &Baselines(baseline))?;
+        let name = &task.cluster.spec.name;
+        let baseline = seed::seed(scenario, cluster.as_ref(), name, &task.dir, progress).await?;
+        persist::save(&self.baseline_path(id, index), &Baselines(baseline))?;
         Ok(())
     }
 
     /// Removes what a failed start has left. The error says so when that is not possible.
-    async fn undo(&self, mut locked: Locked, provider: &dyn Provider, error: LabError) -> LabError {
+    pub(super) async fn undo(&self, mut locked: Locked, error: LabError) -> LabError {
         self.tell(Event::Stage { text: "removing what was created".to_owned() });
         let session = locked.session.id.clone();
         let removed = async {
             for task in &locked.session.tasks {
+                let provider = self.provider_of(task)?;
                 match &task.cluster.record {
                     Some(record) => provider.delete(record).await?,
                     // Nothing was created that somebody would have to agree to.
@@ -265,7 +282,7 @@ pub(super) fn digest(scenario: &Scenario) -> String {
     })
 }
 
-fn random() -> Result<u32, LabError> {
+pub(super) fn random() -> Result<u32, LabError> {
     let mut bytes = [0; 4];
     ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| LabError::NoRandomness)?;
     Ok(u32::from_le_bytes(bytes))

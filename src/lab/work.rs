@@ -16,7 +16,7 @@ use crate::persist::{self, PersistError};
 use crate::report::TaskReport;
 use crate::scenario::{Scenario, Variant};
 use crate::session::store::Locked;
-use crate::session::{Session, TaskState};
+use crate::session::{Mode, Session, TaskState};
 
 /// How long the solution may take to run.
 const STEPS_TIMEOUT: Duration = Duration::from_secs(300);
@@ -28,8 +28,8 @@ impl Lab {
     /// Any [`LabError`] of store and catalog.
     pub fn task(&self, session: Option<&str>) -> Result<TaskView, LabError> {
         let session = self.look(session)?;
-        let scenario = self.scenario_of(&session, 0)?;
-        let task = session.task(0)?;
+        let scenario = self.scenario_of(&session, session.current())?;
+        let task = session.task(session.current())?;
         Ok(TaskView {
             session: session.id.clone(),
             scenario: task.scenario.clone(),
@@ -49,12 +49,18 @@ impl Lab {
     /// Any [`LabError`] of store, catalog and provider. A check that cannot be judged is no error but an outcome.
     pub async fn check(&self, session: Option<&str>) -> Result<(TaskReport, Session), LabError> {
         let locked = self.open(session, "check")?;
-        locked.session.running()?;
-        locked.save()?;
-        let scenario = self.scenario_of(&locked.session, 0)?;
+        let ended = locked.session.sitting.is_some() && locked.session.state == TaskState::Submitted;
+        // What is done to a task after its exam can be judged again and counts no more.
+        if !ended {
+            practice(&locked.session)?;
+            locked.session.running()?;
+            locked.save()?;
+        }
+        let current = locked.session.current();
+        let scenario = self.scenario_of(&locked.session, current)?;
         self.note_change(&locked.session, &scenario)?;
         self.tell(Event::Stage { text: "checking".to_owned() });
-        let (report, _) = self.interruptible(self.grade(&locked.session, 0, &scenario)).await?;
+        let (report, _) = self.interruptible(self.grade(&locked.session, current, &scenario)).await?;
         Ok((report, locked.session))
     }
 
@@ -64,6 +70,7 @@ impl Lab {
     /// Any [`LabError`] of store and catalog.
     pub fn hint(&self, session: Option<&str>) -> Result<HintView, LabError> {
         let mut locked = self.open(session, "hint")?;
+        practice(&locked.session)?;
         let scenario = self.scenario_of(&locked.session, 0)?;
         let given = locked.session.give_hint(0, scenario.hints.len())?;
         locked.save()?;
@@ -84,7 +91,10 @@ impl Lab {
     /// Any [`LabError`] of store and catalog.
     pub fn solution(&self, session: Option<&str>) -> Result<SolutionView, LabError> {
         let session = self.look(session)?;
-        let scenario = self.scenario_of(&session, 0)?;
+        if session.state != TaskState::Submitted {
+            practice(&session)?;
+        }
+        let scenario = self.scenario_of(&session, session.current())?;
         Ok(SolutionView {
             session: session.id.clone(),
             scenario: scenario.id.to_string(),
@@ -104,8 +114,9 @@ impl Lab {
         path: &OsStr,
     ) -> Result<SolutionView, LabError> {
         let locked = self.open(session, "solution")?;
+        practice(&locked.session)?;
         locked.session.running()?;
-        let scenario = self.scenario_of(&locked.session, 0)?;
+        let scenario = self.scenario_of(&locked.session, locked.session.current())?;
         self.tell(Event::Stage { text: "running the solution".to_owned() });
         self.interruptible(self.run_solution(&locked, &scenario, path)).await?;
         Ok(SolutionView {
@@ -118,7 +129,7 @@ impl Lab {
     }
 
     async fn run_solution(&self, locked: &Locked, scenario: &Scenario, path: &OsStr) -> Result<(), LabError> {
-        let task = locked.session.task(0)?;
+        let task = locked.session.task(locked.session.current())?;
         // The server may have died since; attaching brings it back.
         let cluster = self.attach(&locked.session, task).await?;
         let scratch = locked.dir().join("scratch");
@@ -141,12 +152,20 @@ impl Lab {
     ///
     /// # Errors
     /// Any [`LabError`] of the store; [`LabError::NoCluster`] when there is none.
-    pub fn env(&self, session: Option<&str>) -> Result<EnvView, LabError> {
+    pub async fn env(&self, session: Option<&str>) -> Result<EnvView, LabError> {
         let session = self.look(session)?;
-        session.running()?;
-        let task = session.task(0)?;
+        if session.sitting.is_none() {
+            session.running()?;
+        }
+        self.env_of(&session, session.current()).await
+    }
+
+    /// Returns what a shell needs to work on one task of a session, and brings back a cluster that has died.
+    pub(super) async fn env_of(&self, session: &Session, index: usize) -> Result<EnvView, LabError> {
+        let task = session.task(index)?;
         let record = task.cluster.record.as_ref();
         let record = record.ok_or_else(|| LabError::NoCluster { session: session.id.clone() })?;
+        self.attach(session, task).await?;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         Ok(EnvView {
             session: session.id.clone(),
@@ -197,7 +216,7 @@ impl Lab {
 
     /// Says so when the scenario is no longer what was seeded.
     pub(super) fn note_change(&self, session: &Session, scenario: &Scenario) -> Result<(), LabError> {
-        let task = session.task(0)?;
+        let task = session.task(session.current())?;
         if session.state == TaskState::Running && task.digest != digest(scenario) {
             self.warn(format!(
                 "scenario `{}` has changed since session `{}` was started; `cks-lab reset` starts it over with \
@@ -206,5 +225,13 @@ impl Lab {
             ));
         }
         Ok(())
+    }
+}
+
+/// Makes sure that verdicts, hints and solutions may be shown.
+pub(super) fn practice(session: &Session) -> Result<(), LabError> {
+    match session.mode {
+        Mode::Practice => Ok(()),
+        Mode::Exam => Err(LabError::Hidden { session: session.id.clone() }),
     }
 }

@@ -5,7 +5,7 @@ mod findings;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{CheckResult, LinkKind, OutcomeName, Report, StudyLink, TaskReport};
+use super::{CheckResult, LinkKind, OutcomeName, Report, ReportedTask, StudyLink, TaskReport};
 use crate::layout::{self, BAD, FAINT, GOOD, LINK, STRONG, WARN, paint};
 
 /// Renders the checks of a task and the sum.
@@ -40,30 +40,13 @@ pub fn task(report: &TaskReport, width: usize) -> String {
 /// Renders a kept report.
 pub fn report(report: &Report, width: usize) -> String {
     let mut out = String::new();
-    for done in &report.tasks {
-        let _ = writeln!(out, "{}", paint(STRONG, &done.title));
-        let about = format!(
-            "{} · {} · {} · variant {} · {}",
-            done.result.scenario, done.domain, done.topic, done.result.variant, done.result.provider
-        );
-        let _ = writeln!(out, "{}\n", layout::wrap(&about, width, "", ""));
-        out.push_str(&task(&done.result, width));
-        if let Some(attack) = &done.attack {
-            let _ = writeln!(out, "\n{}", paint(STRONG, "What an attacker could do at the start"));
-            let _ = writeln!(out, "{}", layout::wrap(attack, width, "  ", "  "));
-        }
-        let helped = match (done.hints, done.resets) {
-            (0, 0) => String::new(),
-            (hints, 0) => format!(" with {}", layout::count(hints, "hint", "hints")),
-            (0, resets) => format!(" after {}", layout::count(resets as usize, "reset", "resets")),
-            (hints, resets) => format!(
-                " with {} after {}",
-                layout::count(hints, "hint", "hints"),
-                layout::count(resets as usize, "reset", "resets")
-            ),
-        };
-        let spent = layout::clock_time(Duration::from_secs(done.result.elapsed_seconds));
-        let _ = writeln!(out, "\nDone in {spent}{helped}.");
+    for task in &report.tasks {
+        out.push_str(&reported(task, width));
+    }
+    if let Some(exam) = &report.exam {
+        let verdict = if exam.result.passed { paint(GOOD, "passed") } else { paint(BAD, "not passed") };
+        let needed = exam.result.pass_mark;
+        let _ = writeln!(out, "\n{}% of the exam, {needed}% are needed: {verdict}", exam.result.score);
     }
     if let Some(over) = report.overtime_seconds {
         let over = layout::clock_time(Duration::from_secs(over));
@@ -77,6 +60,35 @@ pub fn report(report: &Report, width: usize) -> String {
         );
         let _ = writeln!(out, "{}", layout::wrap(&note, width, "", ""));
     }
+    out
+}
+
+/// Renders one task of a kept report.
+pub fn reported(done: &ReportedTask, width: usize) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "{}", paint(STRONG, &done.title));
+    let about = format!(
+        "{} · {} · {} · variant {} · {}",
+        done.result.scenario, done.domain, done.topic, done.result.variant, done.result.provider
+    );
+    let _ = writeln!(out, "{}\n", layout::wrap(&about, width, "", ""));
+    out.push_str(&task(&done.result, width));
+    if let Some(attack) = &done.attack {
+        let _ = writeln!(out, "\n{}", paint(STRONG, "What an attacker could do at the start"));
+        let _ = writeln!(out, "{}", layout::wrap(attack, width, "  ", "  "));
+    }
+    let helped = match (done.hints, done.resets) {
+        (0, 0) => String::new(),
+        (hints, 0) => format!(" with {}", layout::count(hints, "hint", "hints")),
+        (0, resets) => format!(" after {}", layout::count(resets as usize, "reset", "resets")),
+        (hints, resets) => format!(
+            " with {} after {}",
+            layout::count(hints, "hint", "hints"),
+            layout::count(resets as usize, "reset", "resets")
+        ),
+    };
+    let spent = layout::clock_time(Duration::from_secs(done.result.elapsed_seconds));
+    let _ = writeln!(out, "\nDone in {spent}{helped}.");
     out
 }
 

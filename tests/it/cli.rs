@@ -188,6 +188,6 @@ pub async fn ran(command: &HostCommand) -> Ran {
 }
 
 #[expect(clippy::disallowed_methods, reason = "programs such as kubectl are where the developer has them")]
-fn search_path() -> std::ffi::OsString {
+pub fn search_path() -> std::ffi::OsString {
     std::env::var_os("PATH").unwrap()
 }

@@ -7,6 +7,7 @@ mod author;
 mod catalog;
 mod checks;
 mod cli;
+mod cli_exam;
 mod cli_machine;
 mod cli_providers;
 mod cli_reference;

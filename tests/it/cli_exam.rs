@@ -1,0 +1,188 @@
+//! Sits exams of both tracks through the real binary: solved, untouched, half solved, with a crash in the middle, and
+//! past the end of the time.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use cks_lab::author::steps::Steps;
+use cks_lab::scenario::Variant;
+use cks_lab::scenario::catalog::Catalog;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::cli::{Home, search_path, text};
+
+/// An exam that is being sat.
+struct Sat {
+    home: Home,
+    started: Value,
+}
+
+impl Sat {
+    async fn start(track: &str, variant: &str) -> Self {
+        let home = Home::new();
+        let args = ["exam", "start", "--track", track, "--tasks", "6", "--variant", variant];
+        let started = home.json(0, &[args.as_slice(), &["--provider", "sim", "--yes"]].concat()).await;
+        Self { home, started }
+    }
+
+    fn tasks(&self) -> &Vec<Value> {
+        self.started["tasks"].as_array().unwrap()
+    }
+
+    fn session(&self) -> Value {
+        let file =
+            self.home.state().join("sessions").join(text(&self.started["session"])).join("session.json");
+        serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+    }
+
+    /// Does what the solution of a task does.
+    async fn solve(&self, index: usize) {
+        let session = self.session();
+        let task = &session["data"]["tasks"][index];
+        let variant = Variant(task["variant"].as_u64().unwrap().try_into().unwrap());
+        let scenario = Catalog::embedded().load(text(&task["scenario"]), variant).unwrap();
+        let scratch = self.home.path(&format!("scratch-{index}"));
+        std::fs::create_dir(&scratch).unwrap();
+        let kubeconfig = Path::new(text(&task["cluster"]["record"]["kubeconfig"]));
+        let dir = Path::new(text(&task["dir"]));
+        let path = search_path();
+        let steps =
+            Steps::prepare(&scratch, &scenario, kubeconfig, dir, path.as_ref(), Duration::from_secs(120));
+        let done = steps.unwrap().run(&scenario.solution.run).await.unwrap();
+        assert_eq!(done.status, 0, "{}: {}", scenario.id, done.stderr_text());
+    }
+
+    async fn end(self) {
+        self.home.expect(0, &["exam", "abort", "--yes"]).await;
+        assert_eq!(self.home.left(), Vec::<std::path::PathBuf>::new());
+    }
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_solved_exam_is_worth_everything_even_with_a_crash_in_the_middle() {
+    let sat = Sat::start("v1.34", "5").await;
+    let tasks = sat.tasks();
+    assert_eq!(tasks.len(), 6);
+    assert_eq!(tasks.iter().map(|task| number(&task["weight"])).sum::<u64>(), 100);
+    let hosts: BTreeSet<&str> = tasks.iter().map(|task| text(&task["host"])).collect();
+    assert_eq!(hosts.len(), 6, "each task has a host of its own");
+    assert!(sat.started["deadline"].is_string());
+
+    let home = &sat.home;
+    for command in ["check", "hint", "solution"] {
+        home.expect(2, &[command]).await.says(&["is an exam", "shown after it is submitted"]);
+    }
+    let shown = home.json(0, &["exam", "task", "2"]).await;
+    assert_eq!((number(&shown["number"]), number(&shown["of"])), (2, 6));
+    assert!(!text(&shown["text"]).is_empty());
+    let flagged = home.json(0, &["exam", "flag"]).await;
+    assert_eq!(flagged["tasks"][1]["flagged"], true);
+    home.json(0, &["exam", "note", "3", "look", "again"]).await;
+    assert_eq!(number(&home.json(0, &["exam", "next"]).await["number"]), 3);
+    home.expect(2, &["ssh", "nowhere"]).await.says(&["no task", "hosts:"]);
+    let inside =
+        home.expect(0, &["ssh", text(&tasks[3]["host"]), "--", "kubectl", "get", "namespaces"]).await;
+    inside.shows(&["kube-system"]);
+
+    for index in 0..3 {
+        sat.solve(index).await;
+    }
+    // The cluster's server and the keeper of the clock die; the next command brings both back.
+    kill(Pid::from_raw(home.server().unwrap()), Signal::SIGKILL).unwrap();
+    let resumed = home.json(0, &["exam", "resume"]).await;
+    assert_eq!(number(&resumed["current"]), 4, "it is known where the candidate was");
+    assert_eq!(resumed["tasks"][2]["note"], "look again");
+    home.expect(0, &["ssh", text(&tasks[3]["host"]), "--", "true"]).await;
+    home.expect(2, &["exam", "review"]).await.says(&["shown after it is submitted"]);
+    for index in 3..6 {
+        sat.solve(index).await;
+    }
+    let result = home.json(0, &["exam", "submit", "--yes"]).await;
+    assert_eq!(
+        (result["score"].as_f64(), &result["passed"]),
+        (Some(100.0), &Value::Bool(true)),
+        "{result:#}"
+    );
+    assert_eq!(result["domains"].as_array().unwrap().len(), 6);
+    assert_eq!(
+        home.json(0, &["exam", "submit", "--yes"]).await["score"],
+        result["score"],
+        "it is graded once"
+    );
+    let review = home.json(0, &["exam", "review", "1"]).await;
+    assert!(review["checks"].as_array().unwrap().iter().all(|check| check["outcome"] == "pass"));
+    home.expect(0, &["check"]).await;
+    sat.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_an_exam_is_worth_the_weights_of_its_half_and_nothing_done_is_worth_nothing() {
+    let sat = Sat::start("v1.19", "2").await;
+    let untouched = Sat::start("v1.19", "2").await;
+    assert_eq!(sat.started["tasks"], untouched.started["tasks"], "the same number gives the same exam");
+    let nothing = untouched.home.json(1, &["exam", "submit", "--yes"]).await;
+    assert_eq!((nothing["score"].as_f64(), &nothing["passed"]), (Some(0.0), &Value::Bool(false)));
+    untouched.end().await;
+
+    let mut expected = 0;
+    for (index, task) in sat.tasks().iter().enumerate().filter(|(index, _)| index % 2 == 0) {
+        sat.solve(index).await;
+        expected += number(&task["weight"]);
+    }
+    let result = sat.home.run(&["exam", "submit", "--yes", "--output", "json"]).await;
+    let result: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_eq!(result["score"].as_f64(), Some(expected as f64), "{result:#}");
+    assert_eq!(result["passed"], Value::Bool(expected >= 67));
+    for (index, task) in result["tasks"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(task["score"].as_f64(), Some(if index % 2 == 0 { 100.0 } else { 0.0 }), "{task:#}");
+    }
+    let report = sat.home.json(0, &["report"]).await;
+    assert_eq!(report["exam"]["score"], result["score"]);
+    sat.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_time_is_up_it_is_graded_as_it_stands_though_nobody_types_anything() {
+    let home = Home::new();
+    let args =
+        ["exam", "start", "--tasks", "1", "--minutes", "20", "--variant", "4", "--provider", "sim", "--yes"];
+    let started = home.json(0, &args).await;
+    let id = text(&started["session"]).to_owned();
+    // Twenty minutes are over in a moment when the session says that they began long ago.
+    let file = home.state().join("sessions").join(&id).join("session.json");
+    let mut session: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    session["data"]["timer"]["elapsed"]["secs"] = Value::from(20 * 60);
+    std::fs::write(&file, session.to_string()).unwrap();
+    let report = home.state().join("reports").join(format!("{id}.json"));
+    let mut waited = 0;
+    while !report.exists() {
+        assert!(waited < 600, "nobody has graded it");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        waited += 1;
+    }
+    let status = home.json(0, &["exam", "status"]).await;
+    assert_eq!(text(&status["state"]), "submitted");
+    home.expect(2, &["exam", "flag"]).await.says(&["is submitted"]);
+    assert_eq!(home.json(0, &["exam", "review"]).await["score"].as_f64(), Some(0.0));
+    home.expect(0, &["exam", "abort"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exam_that_cannot_be_drawn_says_what_to_ask_for() {
+    let home = Home::new();
+    let fails = async |args: &[&str], texts: &[&str]| {
+        home.expect(2, &[&["exam", "start", "--yes"], args].concat()).await.says(texts);
+    };
+    fails(&["--tasks", "17", "--minutes", "30"], &["17 tasks take at least", "--minutes"]).await;
+    fails(&["--track", "v9"], &["there is no track `v9`", "v1.34"]).await;
+    fails(&["--provider", "kubeconfig"], &["clusters of its own"]).await;
+    home.expect(2, &["exam", "status"]).await;
+    assert_eq!(home.left(), Vec::<std::path::PathBuf>::new());
+}
