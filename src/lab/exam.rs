@@ -167,9 +167,11 @@ impl Lab {
         for task in locked.session.tasks.iter().filter(|task| task.cluster.record.is_some()) {
             self.attach(&locked.session, task).await?;
         }
-        let id = locked.session.id.to_string();
-        if locked.session.state == TaskState::Preparing {
-            drop(locked);
+        let Session { id, state, .. } = locked.session.clone();
+        let id = id.to_string();
+        // The next two take the lock themselves.
+        drop(locked);
+        if state == TaskState::Preparing {
             self.exam_begin(Some(&id))?;
         }
         self.exam_status(Some(&id)).await
