@@ -73,6 +73,7 @@ pub(crate) fn kept(results: Vec<TaskReport>) -> Report {
         score: 3,
         max: 9,
         passed: false,
+        exam: None,
         program: "0.1.0".to_owned(),
         tasks: tasks.collect(),
     }
