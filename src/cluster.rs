@@ -196,6 +196,14 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// [`ProviderError::Gone`] when the cluster is no more, [`ProviderError::Unavailable`] when it cannot be reached.
     async fn attach(&self, record: &ClusterRecord) -> Result<Box<dyn Cluster>, ProviderError>;
+    /// Notes what was put into the cluster, once the task is set up, so that [`Provider::delete`] finds it whatever
+    /// the learner does to it. A cluster that goes as a whole needs none of that.
+    ///
+    /// # Errors
+    /// [`ProviderError`] when the cluster cannot be asked.
+    async fn settle(&self, _record: &mut ClusterRecord) -> Result<(), ProviderError> {
+        Ok(())
+    }
     /// Removes the cluster; one that is gone already is no error.
     ///
     /// # Errors

@@ -9,8 +9,9 @@ use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde::{Deserialize, Serialize};
 
 use crate::cluster::{
     Availability, Capabilities, Capability, Cluster, ClusterError, ClusterRecord, ClusterSpec, ExecOutput,
@@ -103,10 +104,20 @@ impl Provider for KubeconfigProvider {
         Ok(Box::new(SharedCluster { client, kubeconfig, capabilities: self.capabilities() }))
     }
 
+    async fn settle(&self, record: &mut ClusterRecord) -> Result<(), ProviderError> {
+        let client = client_of(read(&record.kubeconfig)?).await?;
+        let made = labelled(&client, &record.name).await?;
+        record.data["namespaces"] = serde_json::json!(made);
+        Ok(())
+    }
+
     async fn delete(&self, record: &ClusterRecord) -> Result<(), ProviderError> {
         if record.kubeconfig.exists() {
             let client = client_of(read(&record.kubeconfig)?).await?;
-            remove_namespaces(&client, &record.name).await?;
+            let noted = record.data.get("namespaces").cloned().unwrap_or_default();
+            // A record without a note is that of a start which was cut short; the labels are all there is then.
+            let noted: Vec<Made> = serde_json::from_value(noted).unwrap_or_default();
+            remove_namespaces(&client, &record.name, noted).await?;
         }
         match std::fs::remove_dir_all(&record.dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -236,31 +247,61 @@ async fn may_create_namespaces(client: &kube::Client, context: &str) -> Result<(
     })
 }
 
-/// Deletes what carries the session's label and waits until it is gone.
-async fn remove_namespaces(client: &kube::Client, session: &str) -> Result<(), ProviderError> {
+/// A namespace that a session made: its name, and what tells it from another of that name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Made {
+    name: String,
+    uid: String,
+}
+
+/// Returns the namespaces that carry the session's label.
+async fn labelled(client: &kube::Client, session: &str) -> Result<Vec<Made>, ProviderError> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let ours = ListParams::default().labels(&format!("{SESSION_LABEL}={session}"));
-    let list = || async {
-        namespaces.list(&ours).await.map_err(|source| failed("list the session's namespaces", source))
-    };
-    let names: Vec<String> =
-        list().await?.into_iter().filter_map(|namespace| namespace.metadata.name).collect();
-    for name in &names {
-        // It answers at once; the namespaces then go side by side.
-        namespaces
-            .delete(name, &DeleteParams::background())
-            .await
-            .map_err(|source| failed("delete the session's namespaces", source))?;
+    let listed =
+        namespaces.list(&ours).await.map_err(|source| failed("list the session's namespaces", source))?;
+    let made = listed.into_iter().map(|namespace| namespace.metadata);
+    Ok(made.filter_map(|metadata| Some(Made { name: metadata.name?, uid: metadata.uid? })).collect())
+}
+
+/// Deletes what carries the session's label and what was noted, should a label have got lost, and waits until it is
+/// gone.
+async fn remove_namespaces(
+    client: &kube::Client,
+    session: &str,
+    noted: Vec<Made>,
+) -> Result<(), ProviderError> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let mut made = labelled(client, session).await?;
+    made.extend(noted);
+    for Made { name, uid } in &made {
+        // It answers at once; the namespaces then go side by side. One of the same name that somebody else has made
+        // since is another one.
+        let own = Preconditions { uid: Some(uid.clone()), ..Preconditions::default() };
+        let how = DeleteParams { preconditions: Some(own), ..DeleteParams::background() };
+        match namespaces.delete(name, &how).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(source) => return Err(failed("delete the session's namespaces", source)),
+        }
     }
     let gone = async {
-        while !list().await?.items.is_empty() {
-            tokio::time::sleep(GONE_INTERVAL).await;
+        for Made { name, uid } in &made {
+            loop {
+                let there = namespaces.get_opt(name).await;
+                let there = there.map_err(|source| failed("look for the session's namespaces", source))?;
+                if there.and_then(|namespace| namespace.metadata.uid).as_ref() != Some(uid) {
+                    break;
+                }
+                tokio::time::sleep(GONE_INTERVAL).await;
+            }
         }
         Ok(())
     };
     tokio::time::timeout(GONE_TIMEOUT, gone).await.unwrap_or_else(|_| {
+        let names: Vec<&str> = made.iter().map(|made| made.name.as_str()).collect();
         Err(ProviderError::Failed {
-            message: format!("the namespaces labelled `{SESSION_LABEL}={session}` are still there"),
+            message: format!("the session's namespaces are still there: {}", names.join(", ")),
             source: None,
         })
     })

@@ -150,11 +150,14 @@ impl Lab {
     ) -> Result<(), LabError> {
         let progress = Reporting(self.observer.as_ref());
         let task = locked.session.task(index)?.clone();
-        let record = provider.create(&task.cluster.spec, &progress).await?;
+        let mut record = provider.create(&task.cluster.spec, &progress).await?;
         locked.session.task_mut(index)?.cluster.record = Some(record.clone());
         locked.save()?;
         self.tell(Event::Stage { text: "setting up the task".to_owned() });
-        self.set_up(&locked.session.id, index, &task, &record, provider, scenario, &progress).await
+        self.set_up(&locked.session.id, index, &task, &record, provider, scenario, &progress).await?;
+        provider.settle(&mut record).await?;
+        locked.session.task_mut(index)?.cluster.record = Some(record);
+        Ok(locked.save()?)
     }
 
     /// Seeds the cluster of a task and records the state.

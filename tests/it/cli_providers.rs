@@ -225,6 +225,9 @@ async fn somebodys_own_cluster_from_start_to_submit() {
     assert_eq!(again["session"], started["session"]);
     assert_eq!(home.json(1, &["check"]).await["score"], 0);
     home.expect(0, &["solution", "--apply"]).await;
+    // A label that got lost, as when somebody replaces the object, loses no namespace.
+    let one = made.lines().next().unwrap();
+    theirs.kubectl(&["label", one, "cks-lab.dev/session-"]).await;
     let submitted = home.json(0, &["submit"]).await;
     assert_eq!(submitted["passed"], true);
     assert_eq!(theirs.content().await, before);

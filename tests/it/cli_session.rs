@@ -140,6 +140,9 @@ async fn other_views_are_as_published() {
     home.expect(2, &["--scenarios", "mine", "author", "new", "x", "--topic", "rback"])
         .await
         .says(&["`rbac`"]);
+    let proven = home.json(0, &["author", "test", SCENARIO, "--provider", "sim"]).await;
+    assert_valid("author-test", &proven);
+    assert_eq!(proven["passed"], true);
     home.expect(0, &["author", "schema"]).await.shows(&["A cks-lab scenario"]);
 }
 
