@@ -111,7 +111,7 @@ pub(super) fn present(cx: &Cx, lab: &Lab, started: &Started) -> Result<(), CliEr
     Ok(())
 }
 
-/// Renders a task with its head line.
+/// Renders a task with its head line; a text that begins with its title too is shown without.
 pub(super) fn task_text(cx: &Cx, view: &TaskView) -> String {
     let about = format!("{} points, {} minutes", view.points, view.minutes);
     let about = paint(FAINT, about);

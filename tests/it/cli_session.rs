@@ -268,6 +268,18 @@ async fn the_clock_can_be_chosen() {
 }
 
 #[tokio::test]
+async fn a_title_is_shown_once() {
+    let home = Home::new();
+    let scenarios = home.scenarios(|text| text + "\n");
+    let task = home.path("scenarios/base/task.md");
+    let text = std::fs::read_to_string(&task).unwrap();
+    std::fs::write(&task, format!("# The least that is complete\n\n{text}")).unwrap();
+    let shown =
+        home.expect(0, &["--scenarios", &scenarios, "start", "base", "--provider", "sim"]).await.stdout;
+    assert_eq!(shown.matches("The least that is complete").count(), 1, "{shown}");
+}
+
+#[tokio::test]
 async fn the_same_variant_gives_the_same_task() {
     let home = Home::new();
     let (first, second) = (home.start(SCENARIO).await, home.start(SCENARIO).await);
