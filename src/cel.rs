@@ -6,6 +6,7 @@ mod eval;
 mod library;
 mod macros;
 mod opaque;
+pub mod re2;
 mod shape;
 mod signature;
 mod types;

@@ -16,7 +16,8 @@ use super::api::resources::Resource;
 use super::field::{ErrorList, FieldError, Path};
 use super::object::{self, Fields as _};
 
-pub use definition::{CLEANUP_FINALIZER, accept, begin_deletion, validate_definition};
+pub use definition::{CLEANUP_FINALIZER, accept, begin_deletion, validate_schema};
+pub use rules::{validate_expressions, validate_rules};
 
 /// What one version of a custom resource asks of its objects.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::{Library, number, text};
-use crate::cel::Fault;
 use crate::cel::value::Val;
+use crate::cel::{Fault, re2};
 
 pub(super) fn declare(library: &mut Library) {
     library.add("matches(string, string) -> bool", matches);
@@ -43,14 +43,7 @@ pub(in crate::cel) fn compiled(pattern: &str) -> Result<Regex, Fault> {
     if let Some(regex) = known.get(pattern) {
         return Ok(regex.clone());
     }
-    let regex = match RegexBuilder::new(pattern).size_limit(1 << 20).dfa_size_limit(1 << 20).build() {
-        Ok(regex) => regex,
-        Err(error) => {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            return Err(Fault::Error(format!("error parsing regexp: {reason}: `{pattern}`")));
-        }
-    };
+    let regex = re2::compile(pattern).map_err(Fault::Error)?;
     if known.len() >= KEPT {
         known.clear();
     }

@@ -174,16 +174,92 @@ fn a_definition_is_established_when_its_names_are_free() {
 }
 
 #[test]
-fn a_schema_must_be_structural() {
-    let definition = json!({ "spec": { "versions": [{ "schema": { "openAPIV3Schema": {
-        "type": "object", "properties": { "spec": { "properties": {} }, "list": { "type": "array" } },
-    } } }] } });
+fn a_schema_must_be_structural_and_its_defaults_must_fit() {
+    let root = Path::new("schema");
+    let faults = |properties: Value| {
+        messages(&validate_schema(&json!({ "type": "object", "properties": properties }), &root))
+    };
     assert_eq!(
-        messages(&validate_definition(&definition)),
+        faults(json!({ "spec": { "properties": {} }, "list": { "type": "array" } })),
         [
-            "spec.versions[0].schema.openAPIV3Schema.properties[list].items: Required value: must be specified",
-            "spec.versions[0].schema.openAPIV3Schema.properties[spec].type: Required value: must not be empty for \
-             specified object fields",
+            "schema.properties[list].items: Required value: must be specified",
+            "schema.properties[spec].type: Required value: must not be empty for specified object fields",
         ]
+    );
+    assert_eq!(
+        faults(json!({ "a": { "type": "array", "items": {} } })),
+        ["schema.properties[a].items.type: Required value: must not be empty for specified array items"]
+    );
+    assert_eq!(
+        faults(json!({ "a": { "type": "string", "anyOf": [{ "type": "string" }] } })),
+        ["schema.properties[a].anyOf[0].type: Forbidden: must be empty to be structural"]
+    );
+    assert_eq!(
+        faults(json!({ "a": { "type": "string", "default": 5 } })),
+        [
+            "schema.properties[a].default: Invalid value: \"integer\": schema.properties[a].default in body must be of \
+             type string: \"integer\""
+        ]
+    );
+    let object =
+        json!({ "type": "object", "properties": { "b": { "type": "string" } }, "default": { "c": "x" } });
+    assert_eq!(
+        faults(json!({ "a": object })),
+        ["schema.properties[a].default: Invalid value: {\"c\":\"x\"}: must not have unknown fields"]
+    );
+}
+
+#[test]
+fn rules_are_checked_against_the_schema_that_they_stand_in() {
+    let root = Path::new("s");
+    let faults = |rule: Value, uncorrelated: Option<&Path>| {
+        let schema = json!({ "type": "object", "x-kubernetes-validations": [rule],
+            "properties": { "size": { "type": "integer" }, "name": { "type": "string" } } });
+        let mut all = validate_rules(&schema, &root);
+        if all.is_empty() {
+            all = validate_expressions(&schema, false, &root, uncorrelated);
+        }
+        all.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect::<Vec<_>>()
+    };
+    let at = "s.x-kubernetes-validations[0]";
+    for (rule, wanted) in [
+        (json!({ "rule": "self.size > 1" }), None),
+        (json!({ "rule": "oldSelf.size <= self.size" }), None),
+        (
+            json!({ "rule": "!oldSelf.hasValue() || oldSelf.value().size == 1", "optionalOldSelf": true }),
+            None,
+        ),
+        (
+            json!({ "rule": "self.nothing > 1" }),
+            Some(
+                "rule: compilation failed: ERROR: <input>:1:5: undefined field 'nothing'\n | self.nothing > 1\n | ....^",
+            ),
+        ),
+        (json!({ "rule": "self.size" }), Some("rule: cel expression must evaluate to a bool")),
+        (
+            json!({ "rule": "self.size > 1", "message": "a\nb" }),
+            Some("message: message must not contain line breaks"),
+        ),
+        (
+            json!({ "rule": "self.size > 1", "messageExpression": "self.size" }),
+            Some("messageExpression: messageExpression must evaluate to a string"),
+        ),
+        (
+            json!({ "rule": "self.size > 1", "fieldPath": ".nothing" }),
+            Some("fieldPath: fieldPath must be a valid path"),
+        ),
+        (
+            json!({ "rule": "self.size > 1", "optionalOldSelf": true }),
+            Some("optionalOldSelf: may not be set if oldSelf is not used in rule"),
+        ),
+    ] {
+        let wanted: Vec<String> = wanted.into_iter().map(|wanted| format!("{at}.{wanted}")).collect();
+        assert_eq!(faults(rule.clone(), None), wanted, "{rule}");
+    }
+    assert_eq!(
+        faults(json!({ "rule": "oldSelf.size > 1" }), Some(&Path::new("s.items"))),
+        [format!(
+            "{at}.rule: oldSelf cannot be used on the uncorrelatable portion of the schema within s.items"
+        )]
     );
 }

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
 use serde_json::Value;
 
 use super::formats;
+use crate::cel::re2;
 use crate::sim::field::{ErrorList, FieldError, Path};
 use crate::sim::object::Fields as _;
 
@@ -30,6 +30,14 @@ pub(super) fn validate(schema: &Value, object: &Value, old: Option<&Value>) -> E
     }
     value(&schema, &root, old, &Path::default(), &mut errors);
     lists(&schema, &root, &Path::default(), &mut errors);
+    errors
+}
+
+/// Validates a value that is no whole object, which stands at `path`.
+pub(super) fn validate_at(schema: &Value, found: &Value, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    value(schema, found, None, path, &mut errors);
+    lists(schema, found, path, &mut errors);
     errors
 }
 
@@ -108,7 +116,7 @@ fn strings(schema: &Value, text: &str, path: &Path, errors: &mut ErrorList) {
         errors.push(FieldError::invalid(path, text, detail));
     }
     let pattern = schema.text("pattern");
-    if !pattern.is_empty() && Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text)) {
+    if !pattern.is_empty() && re2::compile(pattern).is_ok_and(|regex| !regex.is_match(text)) {
         let detail = format!("{} should match '{pattern}'", name(path));
         errors.push(FieldError::invalid(path, text, detail));
     }

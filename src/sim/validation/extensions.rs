@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::cursor::{At, Faults, IMMUTABLE};
 use super::metadata::{self, MetaRules};
 use super::{names, webhooks};
-use crate::sim::field::ErrorList;
+use crate::cel::re2;
+use crate::sim::crd;
+use crate::sim::field::{ErrorList, Path};
 use crate::sim::object::{Fields, equal};
 
 const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
@@ -80,7 +82,6 @@ fn definition_spec(errors: &mut ErrorList, object: &Value) {
         label(errors, &name);
         definition_version(errors, &version);
     }
-    errors.extend(crate::sim::crd::validate_definition(object));
     let stored = versions.items().filter(|version| version.child("storage").is_true()).count();
     let all = seen.len();
     seen.sort_unstable();
@@ -122,50 +123,89 @@ fn definition_version(errors: &mut ErrorList, at: &At<'_>) {
         let path = at.path.child("schema").child("openAPIV3Schema.nullable");
         errors.forbidden(&path, "nullable cannot be true at the root");
     }
-    schema_form(errors, &schema);
+    if schema.value.is_object() {
+        let mut structure = crd::validate_schema(schema.value, &schema.path);
+        // Rules are compiled against schemas that can be reasoned about alone.
+        let mut form = Form { structural: structure.is_empty(), faults: 0 };
+        errors.append(&mut structure);
+        form.check(errors, &schema, true, None);
+    }
     scale(errors, &at.child("subresources"));
     for column in at.child("additionalPrinterColumns").items() {
         printer_column(errors, &column);
     }
 }
 
-/// What JSON schema has and a CustomResourceDefinition may not.
-fn schema_form(errors: &mut ErrorList, at: &At<'_>) {
-    if !at.value.is_object() {
-        return;
-    }
-    if at.child("uniqueItems").is_true() {
-        let words = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
-        errors.forbidden(&at.path.child("uniqueItems"), words);
-    }
-    let more = at.child("additionalProperties");
-    if more.present() {
-        if more.value == &Value::Bool(false) {
-            errors.forbidden(&more.path, "additionalProperties cannot be set to false");
-        } else if !at.child("properties").is_empty() {
-            errors.forbidden(&more.path, "additionalProperties and properties are mutual exclusive");
+/// What JSON schema has and a CustomResourceDefinition may not, and the rules in it.
+struct Form {
+    structural: bool,
+    /// How much is wrong with the schema; expressions are then not looked at.
+    faults: usize,
+}
+
+impl Form {
+    fn check(&mut self, errors: &mut ErrorList, at: &At<'_>, root: bool, uncorrelated: Option<&Path>) {
+        if !at.value.is_object() {
+            return;
         }
-        schema_form(errors, &more);
-    }
-    for (_, property) in at.child("properties").entries() {
-        schema_form(errors, &property);
-    }
-    for field in ["patternProperties", "definitions", "dependencies", "id", "$ref"] {
-        if !at.child(field).is_empty() {
-            errors.forbidden(&at.path.child(field), format!("{field} is not supported"));
+        let mut found = ErrorList::new();
+        if at.child("uniqueItems").is_true() {
+            let words = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
+            found.forbidden(&at.path.child("uniqueItems"), words);
+        }
+        let more = at.child("additionalProperties");
+        if more.present() {
+            if more.value == &Value::Bool(false) {
+                found.forbidden(&more.path, "additionalProperties cannot be set to false");
+            } else if !at.child("properties").is_empty() {
+                found.forbidden(&more.path, "additionalProperties and properties are mutual exclusive");
+            }
+            self.take(errors, &mut found);
+            self.check(errors, &more, false, uncorrelated);
+        }
+        self.take(errors, &mut found);
+        for (_, property) in at.child("properties").entries() {
+            self.check(errors, &property, false, uncorrelated);
+        }
+        for field in ["patternProperties", "definitions", "dependencies", "id", "$ref"] {
+            if !at.child(field).is_empty() {
+                found.forbidden(&at.path.child(field), format!("{field} is not supported"));
+            }
+        }
+        let items = at.child("items");
+        if items.value.is_array() {
+            found.forbidden(&items.path, "items must be a schema object and not an array");
+        }
+        self.take(errors, &mut found);
+        // Items have an old self where a key tells which it was.
+        let list = if at.value.text("x-kubernetes-list-type") == "map" { None } else { Some(&at.path) };
+        self.check(errors, &items, false, uncorrelated.or(list));
+        shape_of_schema(&mut found, at);
+        found.extend(crd::validate_rules(at.value, &at.path));
+        self.take(errors, &mut found);
+        if self.structural && self.faults == 0 {
+            errors.extend(crd::validate_expressions(at.value, root, &at.path, uncorrelated));
         }
     }
-    let items = at.child("items");
-    if items.value.is_array() {
-        errors.forbidden(&items.path, "items must be a schema object and not an array");
+
+    fn take(&mut self, errors: &mut ErrorList, found: &mut ErrorList) {
+        self.faults += found.len();
+        errors.append(found);
     }
-    schema_form(errors, &items);
+}
+
+fn shape_of_schema(errors: &mut ErrorList, at: &At<'_>) {
     let kind = at.child("type");
     if kind.str() == "null" {
         errors.forbidden(&kind.path, "type cannot be set to null, use nullable as an alternative");
     } else if !kind.str().is_empty() {
         let known = ["array", "boolean", "integer", "number", "object", "string"];
         webhooks::choice(errors, &kind, &known);
+    }
+    let pattern = at.child("pattern");
+    if let Err(why) = re2::compile(pattern.str()) {
+        let words = format!("must be a valid regular expression, but isn't: {why}");
+        errors.invalid(&pattern.path, pattern.str(), words);
     }
     if at.value.truth("x-kubernetes-preserve-unknown-fields") == Some(false) {
         let path = at.path.child("x-kubernetes-preserve-unknown-fields");
@@ -178,6 +218,32 @@ fn schema_form(errors: &mut ErrorList, at: &At<'_>) {
         errors.invalid(&kind.path, kind.str(), words);
     }
     list_type(errors, at, kind.str());
+    let list = at.child("x-kubernetes-list-type");
+    let (items, of) = (at.child("items"), list.str());
+    if !matches!(of, "set" | "map") || items.is_null() {
+        return;
+    }
+    if items.child("nullable").is_true() {
+        let words = format!("cannot be nullable when x-kubernetes-list-type is {of}");
+        errors.forbidden(&items.path.child("nullable"), words);
+    }
+    let required = items.value.texts("required");
+    for key in at.child("x-kubernetes-list-map-keys").items() {
+        let Some(property) = items.value.at("properties").get(key.str()).filter(|_| of == "map") else {
+            continue;
+        };
+        let path = items.path.child("properties").key(key.str());
+        if !required.contains(&key.str()) && !property.has("default") {
+            errors.required(
+                &path.child("default"),
+                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+            );
+        }
+        if property.truth("nullable") == Some(true) {
+            let words = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable";
+            errors.forbidden(&path.child("nullable"), words);
+        }
+    }
 }
 
 fn list_type(errors: &mut ErrorList, at: &At<'_>, kind: &str) {
