@@ -358,7 +358,7 @@ fn definitions_have_a_form_and_keep_their_names() {
             (
                 "/spec/versions/0/schema/openAPIV3Schema/additionalProperties",
                 json!({"type": "string"}),
-                "spec.versions[0].schema.openAPIV3Schema.additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
+                "spec.versions[0].schema.openAPIV3Schema.additionalProperties: Forbidden: must not be used at the root",
             ),
             (
                 "/spec/names/kind",
