@@ -28,7 +28,7 @@ pub(crate) fn warnings(resources: &Resources, policy: &Value) -> Vec<Value> {
                 .filter_map(|kind| {
                     let fault = fault(spec, source, gives, kind)?;
                     let gvk = kind.gvk();
-                    Some(format!("{}, Kind={}: {fault}", gvk.api_version(), gvk.kind))
+                    Some(format!("{}/{}, Kind={}: {fault}", gvk.group, gvk.version, gvk.kind))
                 })
                 .collect();
             if !faults.is_empty() {
