@@ -2,6 +2,8 @@
 //! Knows labels, not objects: callers hand over `metadata.labels`.
 
 mod parse;
+#[cfg(test)]
+mod properties;
 
 use serde_json::Value;
 

@@ -5,6 +5,8 @@ mod crc;
 mod disk;
 mod encode;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,6 +1,7 @@
 //! The simulated API over HTTP: reads, writes and watches by Kubernetes' rules, for whatever client asks.
 
 mod answers;
+mod clients;
 mod copy;
 mod crash;
 mod exec;
@@ -8,6 +9,7 @@ mod image_policy;
 mod kubectl;
 mod logs;
 mod mutating_policies;
+mod properties;
 mod tokens;
 mod watches;
 mod webhooks;

@@ -1,7 +1,9 @@
 //! Answers: negotiation of their form, JSON and YAML, headers. Knows bytes and media types, no resources.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -124,6 +126,16 @@ pub(crate) fn with_body(code: u16, content_type: &'static str, body: Body) -> Re
     response
 }
 
+/// Takes the body away, as the answer to HEAD has none, and leaves what is said of it.
+pub(crate) fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = hyper::body::Body::size_hint(&body).exact() {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let empty = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
+    Response::from_parts(parts, empty)
+}
+
 /// Returns the plain text that a path which nothing serves gets.
 pub(crate) fn not_found() -> Response<Body> {
     text(404, "404 page not found\n")
@@ -147,11 +159,26 @@ pub(crate) fn status(status: &Status, accepted: Accepted) -> Response<Body> {
     response
 }
 
-/// Adds warnings as `Warning: 299 - "text"` headers.
+/// How much of all warnings is told before each is cut.
+const ALL_WARNINGS: usize = 4096;
+/// What is left of a long warning when they are cut.
+const CUT_WARNING: usize = 256;
+
+/// Adds warnings as `Warning: 299 - "text"` headers: each once, all of them whole while they are few and, by upstream's
+/// bounds, cut when they are more.
 pub(crate) fn warn<B>(response: &mut Response<B>, warnings: &[String]) {
-    for warning in warnings {
+    let mut seen = BTreeSet::new();
+    let once: Vec<&str> =
+        warnings.iter().map(String::as_str).filter(|text| !text.is_empty() && seen.insert(*text)).collect();
+    let all: usize = once.iter().map(|text| text.chars().count()).sum();
+    let (mut written, cut) = (0, all > ALL_WARNINGS);
+    for warning in once {
+        if cut && written >= ALL_WARNINGS {
+            return;
+        }
         let mut quoted = String::with_capacity(warning.len() + 8);
-        for c in warning.chars() {
+        for c in warning.chars().take(if cut { CUT_WARNING } else { usize::MAX }) {
+            written += 1;
             match c {
                 '"' | '\\' => {
                     quoted.push('\\');
@@ -195,5 +222,18 @@ mod tests {
         let mut response = Response::new(());
         warn(&mut response, &["say \"no\"\n".to_owned()]);
         assert_eq!(response.headers()["warning"], "299 - \"say \\\"no\\\"\"");
+    }
+
+    #[test]
+    fn many_warnings_are_cut() {
+        let mut response = Response::new(());
+        let many: Vec<String> = (0..1000).map(|n| format!("{n} {}", "x".repeat(300))).collect();
+        warn(&mut response, &many);
+        let lengths: Vec<usize> =
+            response.headers().get_all("warning").iter().map(HeaderValue::len).collect();
+        assert_eq!((lengths.len(), lengths[0]), (16, "299 - \"\"".len() + 256));
+        let mut response = Response::new(());
+        warn(&mut response, &["same".to_owned(), "same".to_owned(), String::new()]);
+        assert_eq!(response.headers().get_all("warning").iter().count(), 1);
     }
 }

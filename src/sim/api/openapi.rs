@@ -271,6 +271,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_required_is_what_upstream_requires() {
+        let document = parsed("apps", "v1");
+        let schemas = &document["components"]["schemas"];
+        assert!(schemas["io.k8s.api.apps.v1.Deployment"].get("required").is_none());
+        let spec = &schemas["io.k8s.api.apps.v1.DeploymentSpec"]["required"];
+        assert_eq!(*spec, json!(["selector", "template"]));
+    }
+
+    #[test]
     fn a_patch_takes_field_validation() {
         let document = parsed("apps", "v1");
         let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];

@@ -95,6 +95,9 @@ impl Api {
         }
         .await;
         let mut response = answered.unwrap_or_else(|status| answer::status(&status, for_failures));
+        if parts.method == Method::HEAD {
+            response = answer::without_body(response);
+        }
         answer::warn(&mut response, &warnings);
         if let Ok(id) = HeaderValue::from_str(&random::uuid()) {
             response.headers_mut().insert("audit-id", id);

@@ -8,6 +8,10 @@ use crate::sim::status::Status;
 /// More operations than these are refused.
 const MAX_OPERATIONS: usize = 10_000;
 
+/// What all copies of a patch may add to an object, in bytes of JSON: as much as a body may have. Without a bound each
+/// copy of the whole doubles the object.
+const MAX_COPIED: usize = 3 << 20;
+
 /// A list of operations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Patch(Vec<Operation>);
@@ -70,8 +74,9 @@ impl Patch {
     /// # Errors
     /// 422 when one of them does not apply; the target is then as it was after those before.
     pub fn apply(&self, target: &mut Value) -> Result<(), Status> {
+        let mut copied = 0;
         for operation in &self.0 {
-            operation.apply(target).ok_or_else(rejected)?;
+            operation.apply(target, &mut copied).ok_or_else(rejected)?;
         }
         Ok(())
     }
@@ -135,7 +140,7 @@ fn rejected() -> Status {
 }
 
 impl Operation {
-    fn apply(&self, target: &mut Value) -> Option<()> {
+    fn apply(&self, target: &mut Value, copied: &mut usize) -> Option<()> {
         match self.kind.as_str() {
             "add" => add(target, &self.path, self.value.clone()),
             "remove" => remove(target, &self.path).map(drop),
@@ -152,7 +157,12 @@ impl Operation {
                 add(target, &self.path, value)
             }
             "copy" => {
-                let value = find(target, &self.from)?.clone();
+                let value = find(target, &self.from)?;
+                *copied += value.to_string().len();
+                if *copied > MAX_COPIED {
+                    return None;
+                }
+                let value = value.clone();
                 add(target, &self.path, value)
             }
             "test" => match find(target, &self.path) {
@@ -246,6 +256,17 @@ fn remove(target: &mut Value, path: &str) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_of_the_whole_do_not_grow_without_bound() {
+        let mut target = json!({ "a": "x".repeat(1000) });
+        let copies: Vec<Value> =
+            (0..40).map(|n| json!({ "op": "copy", "from": "", "path": format!("/k{n}") })).collect();
+        let patch = Patch::parse(&json!(copies)).unwrap();
+        assert_eq!(patch.apply(&mut target).unwrap_err().code, 422);
+        assert!(target.to_string().len() < 2 * MAX_COPIED);
+        assert!(Patch::parse(&json!(copies[..10])).unwrap().apply(&mut json!({ "a": "x" })).is_ok());
+    }
 
     fn patched(target: Value, patch: Value) -> Result<Value, Status> {
         let mut target = target;

@@ -14,6 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -69,8 +70,30 @@ pub(super) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, api: Api
     }
 }
 
+/// What a Go server says to a client that speaks plain HTTP to a TLS port.
+const PLAIN: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+/// Waits for what a client says first, and tells whether it is the method of an HTTP request and no TLS.
+async fn is_plain(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(stream.peek(&mut first).await, Ok(1) if first[0].is_ascii_uppercase())
+}
+
+async fn refuse_plain(mut stream: TcpStream) {
+    // A connection that is closed with something unread is reset, and what was said on it may be lost.
+    let mut request = [0; 16 << 10];
+    let _ = stream.read(&mut request).await;
+    let _ = stream.write_all(PLAIN).await;
+    let _ = stream.shutdown().await;
+}
+
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, api: Api) {
     let _ = stream.set_nodelay(true);
+    match tokio::time::timeout(HANDSHAKE, is_plain(&stream)).await {
+        Ok(false) => {}
+        Ok(true) => return refuse_plain(stream).await,
+        Err(_) => return,
+    }
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
     let peer = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty());
     let peer = peer.map(|chain| {

@@ -229,7 +229,8 @@ impl SimulatedCluster {
         let store = self.api.store().clone();
         self.tasks.spawn(async move {
             loop {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                // No more than the last second is ever unsynced, the time that the disk takes included.
+                tokio::time::sleep(Duration::from_millis(500)).await;
                 let store = store.clone();
                 // A full disk shows in the writes themselves; what is not synced now is tried again.
                 let _ = tokio::task::spawn_blocking(move || store.maintain()).await;

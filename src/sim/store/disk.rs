@@ -111,6 +111,7 @@ impl Disk {
             len = FORMAT.len() as u64;
         }
         log.seek(SeekFrom::Start(len))?;
+        sync_folder(dir)?;
         let disk = Self {
             dir: dir.to_owned(),
             transformer,
@@ -179,6 +180,8 @@ impl Disk {
         let next = self.sequence + 1;
         let mut log = options().create(true).truncate(true).open(self.dir.join(format!("log.{next}")))?;
         log.write_all(FORMAT)?;
+        // What is synced into a file that the folder does not name yet would be lost with the power.
+        sync_folder(&self.dir)?;
         self.log = log;
         self.sequence = next;
         self.len = FORMAT.len() as u64;
@@ -246,7 +249,7 @@ impl SnapshotWriter {
         file.write_all(&encode(Op::End, revision, &GroupResource::of("", ""), "", &[]))?;
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()?;
         fs::rename(&path, self.dir.join(format!("snapshot.{sequence}")))?;
-        File::open(&self.dir)?.sync_all()?;
+        sync_folder(&self.dir)?;
         Ok(written)
     }
 }
@@ -255,6 +258,10 @@ fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options
+}
+
+fn sync_folder(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }
 
 fn numbered(dir: &Path, prefix: &str) -> io::Result<Vec<u64>> {
@@ -301,6 +308,10 @@ fn scan(
     let mut at = 0;
     let mut ended = false;
     if let Some(start) = content.get(..FORMAT.len()) {
+        if !in_snapshot && start == [0; FORMAT.len()] {
+            // The power went before the first page of this log arrived.
+            return Ok(Scan { whole: 0, ended });
+        }
         if start != FORMAT {
             return Err(StoreError::Damaged("it was written by another version".to_owned()));
         }
@@ -329,7 +340,8 @@ fn scan(
 fn next_record(rest: &[u8]) -> Option<&[u8]> {
     let len = u32::from_le_bytes(rest.get(..4)?.try_into().ok()?) as usize;
     let crc = u32::from_le_bytes(rest.get(4..8)?.try_into().ok()?);
-    if len > MAX_RECORD {
+    // No record is empty, and the zeros that a power loss leaves where data had not arrived would pass as one.
+    if len == 0 || len > MAX_RECORD {
         return None;
     }
     let payload = rest.get(8..8 + len)?;

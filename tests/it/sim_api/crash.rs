@@ -125,6 +125,59 @@ async fn no_acknowledged_write_is_lost_when_the_server_is_killed() {
     assert!(matches!(control.ping().await, Err(ServerError::NotRunning)), "it ends with its last cluster");
 }
 
+/// Starts a server whose files can grow to so many KiB and no more: to it, a full disk.
+#[expect(clippy::disallowed_methods, reason = "the process under test needs a limit of its own")]
+fn start_on_small_disk(dir: &Path, kib: u32) -> Child {
+    let limited = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$@\"");
+    Command::new("bash")
+        .args(["-c", &limited, "bash", env!("CARGO_BIN_EXE_cks-lab")])
+        .args(arguments(dir))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_writes_and_loses_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let control = Control::new(home.path());
+    let server = start_on_small_disk(home.path(), 2048);
+    control.wait(Duration::from_secs(30), || false).await.unwrap();
+    let info = control.create(&ClusterRequest { name: "full".to_owned(), workers: 0 }).await.unwrap();
+    let api: Api<ConfigMap> = Api::namespaced(client(&info).await, "default");
+    let filler = "x".repeat(100_000);
+    let mut written = Vec::new();
+    let refused = loop {
+        let name = format!("big-{}", written.len());
+        match api.create(&PostParams::default(), &object(&name, &filler)).await {
+            Ok(_) => written.push(name),
+            Err(kube::Error::Api(status)) => break status,
+            Err(other) => panic!("{other}"),
+        }
+        assert!(written.len() < 40, "the disk never filled");
+    };
+    assert_eq!((refused.code, refused.reason.as_str()), (500, "InternalError"), "{refused:?}");
+    assert!(refused.message.contains("failed to write the store: File too large"), "{refused:?}");
+    assert!(!written.is_empty());
+    let names = |list: kube::core::ObjectList<ConfigMap>| -> Vec<String> {
+        let names = list.items.into_iter().filter_map(|map| map.metadata.name);
+        names.filter(|name| name.starts_with("big-")).collect()
+    };
+    let mut expected = written.clone();
+    expected.sort();
+    assert_eq!(names(api.list(&Default::default()).await.unwrap()), expected, "reading goes on");
+    kill(server);
+    let mut server = start(home.path());
+    control.wait(Duration::from_secs(30), || false).await.unwrap();
+    let api: Api<ConfigMap> = Api::namespaced(client(&info).await, "default");
+    assert_eq!(names(api.list(&Default::default()).await.unwrap()), expected);
+    api.create(&PostParams::default(), &object("more", &filler)).await.unwrap();
+    control.stop().await.unwrap();
+    server.wait().unwrap();
+}
+
 #[tokio::test]
 async fn a_folder_has_one_server_and_a_stale_socket_is_no_obstacle() {
     let home = tempfile::tempdir().unwrap();

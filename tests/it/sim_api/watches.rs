@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Http, map, maps, names};
 
 /// Reads a watch line by line.
-struct Lines {
+pub(super) struct Lines {
     body: Body,
     rest: Vec<u8>,
 }
@@ -20,6 +20,15 @@ impl Lines {
     fn of(response: Response<Body>) -> Self {
         assert_eq!(response.status(), 200);
         Self { body: response.into_body(), rest: Vec::new() }
+    }
+
+    /// Reads the next line if it is there already.
+    pub(super) async fn ready(&mut self) -> Option<Value> {
+        tokio::select! {
+            biased;
+            line = tokio::task::unconstrained(self.next()) => line,
+            () = std::future::ready(()) => None,
+        }
     }
 
     async fn next(&mut self) -> Option<Value> {
@@ -34,7 +43,7 @@ impl Lines {
     }
 }
 
-async fn watch(http: &Http, path: &str) -> Lines {
+pub(super) async fn watch(http: &Http, path: &str) -> Lines {
     Lines::of(http.send("GET", path, &[], Vec::new()).await)
 }
 

@@ -1,4 +1,5 @@
-//! What the field table knows of a type and the k8s-openapi crate does not: how lists and maps merge, enumerations.
+//! What the field table knows of a type and the k8s-openapi crate does not: how lists and maps merge, enumerations,
+//! what is required.
 //! Clients compute their patches by it.
 
 use serde_json::{Map, Value, json};
@@ -10,6 +11,14 @@ pub(super) fn add(name: &str, schema: &mut Value) {
     let Some(known) = schema::by_openapi_name(name) else { return };
     if known.atomic {
         schema["x-kubernetes-map-type"] = "atomic".into();
+    }
+    // The crate's types always have metadata, and therefore say that it is required.
+    let required: Vec<&str> =
+        known.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+    match (schema.as_object_mut(), required.is_empty()) {
+        (Some(fields), true) => drop(fields.remove("required")),
+        (Some(fields), false) => drop(fields.insert("required".to_owned(), json!(required))),
+        (None, _) => {}
     }
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for field in &known.fields {
