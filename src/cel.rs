@@ -310,14 +310,20 @@ fn position(info: &SourceInfo, id: u64) -> (usize, usize) {
 
 /// Words faults: `ERROR: <input>:1:13: what is wrong`, the line, and a caret under the place.
 fn faulty(source: &str, faults: &[(usize, usize, String)]) -> CelError {
-    let words: Vec<String> = faults
+    /// So many faults are told, as upstream; each repeats the line it is in.
+    const MOST: usize = 100;
+    let mut words: Vec<String> = faults
         .iter()
+        .take(MOST)
         .map(|(line, column, message)| {
             let text = source.lines().nth(line - 1).unwrap_or_default();
             let dots = ".".repeat(column.saturating_sub(1));
             format!("ERROR: <input>:{line}:{column}: {message}\n | {text}\n | {dots}^")
         })
         .collect();
+    if faults.len() > MOST {
+        words.push(format!("{} more errors were truncated", faults.len() - MOST));
+    }
     let (line, column) = faults.first().map_or((1, 1), |(line, column, _)| (*line, *column));
     CelError::Compile {
         message: words.join("\n"),

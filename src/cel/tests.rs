@@ -317,3 +317,13 @@ fn a_variables_name_may_have_dots() {
     let mut budget = CALL_LIMIT;
     assert!(matches!(program.run(&variables, &mut budget), Ok(Val::Bool(true))));
 }
+
+#[test]
+fn no_more_than_a_hundred_faults_are_told() {
+    let Err(CelError::Compile { message, .. }) = Environment::new().compile(&vec!["nope"; 150].join(" || "))
+    else {
+        panic!("it compiles")
+    };
+    assert_eq!(message.matches("ERROR:").count(), 100);
+    assert!(message.ends_with("\n50 more errors were truncated"));
+}

@@ -1,5 +1,7 @@
 //! Which fields an object has, which differ between two, and the merge of an applied configuration into an object.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
 use super::set::{Set, Step};
@@ -55,7 +57,13 @@ pub(super) fn compare(node: Node<'_>, old: &Value, new: &Value) -> Comparison {
     comparison
 }
 
-fn walk(node: Node<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<Step>, to: &mut Comparison) {
+fn walk<'v>(
+    node: Node<'_>,
+    old: Option<&'v Value>,
+    new: Option<&'v Value>,
+    path: &mut Vec<Step>,
+    to: &mut Comparison,
+) {
     let shape = match (new, old) {
         (Some(new), Some(old)) if new.is_null() => node.shape(old),
         (Some(new), _) => node.shape(new),
@@ -85,8 +93,9 @@ fn walk(node: Node<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut Vec
     }
     match shape {
         Shape::Map => {
-            let get = |value: Option<&Value>| value.and_then(Value::as_object).cloned().unwrap_or_default();
-            let (before, after) = (get(old), get(new));
+            let none = Map::new();
+            let fields = |value: Option<&'v Value>| value.and_then(Value::as_object);
+            let (before, after) = (fields(old).unwrap_or(&none), fields(new).unwrap_or(&none));
             let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
             names.sort();
             names.dedup();
@@ -97,21 +106,23 @@ fn walk(node: Node<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut Vec
             }
         }
         shape => {
-            let items = |value: Option<&Value>| -> Vec<(Step, Value)> {
+            let items = |value: Option<&'v Value>| {
                 let list = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-                list.iter().filter_map(|item| Some((step_of(&shape, item)?, item.clone()))).collect()
+                let mut items = BTreeMap::new();
+                for item in list {
+                    if let Some(step) = step_of(&shape, item) {
+                        items.entry(step).or_insert(item);
+                    }
+                }
+                items
             };
             let (before, after) = (items(old), items(new));
-            let find = |items: &[(Step, Value)], step: &Step| {
-                items.iter().find(|(s, _)| s == step).map(|(_, item)| item.clone())
-            };
-            let mut steps: Vec<&Step> = before.iter().chain(&after).map(|(step, _)| step).collect();
+            let mut steps: Vec<&Step> = before.keys().chain(after.keys()).collect();
             steps.sort();
             steps.dedup();
             for step in steps {
                 path.push(step.clone());
-                let (old, new) = (find(&before, step), find(&after, step));
-                walk(node.item(), old.as_ref(), new.as_ref(), path, to);
+                walk(node.item(), before.get(step).copied(), after.get(step).copied(), path, to);
                 path.pop();
             }
         }
@@ -139,20 +150,31 @@ pub(super) fn merge(node: Node<'_>, live: &Value, config: &Value) -> Value {
         }
         (shape @ (Shape::Set | Shape::Keyed(_)), Value::Array(live), Value::Array(config)) => {
             let name = |item: &Value| step_of(&shape, item);
-            let among = |items: &[Value], item: &Value| items.iter().any(|other| name(other) == name(item));
+            let wanted: BTreeSet<Option<Step>> = config.iter().map(name).collect();
+            let mut there: BTreeMap<Option<Step>, &Value> = BTreeMap::new();
+            for item in live {
+                there.entry(name(item)).or_insert(item);
+            }
+            let mut taken = BTreeSet::new();
             let mut merged: Vec<Value> = Vec::new();
-            let mut rest = live.iter().peekable();
+            let mut rest = live.iter().map(|item| (name(item), item)).peekable();
             for item in config {
                 // What only the object has keeps its place before what comes next of the configuration.
-                while let Some(next) = rest.next_if(|next| !among(config, next) || among(&merged, next)) {
-                    if !among(config, next) {
+                while let Some((key, next)) =
+                    rest.next_if(|(key, _)| !wanted.contains(key) || taken.contains(key))
+                {
+                    if !wanted.contains(&key) {
                         merged.push(next.clone());
                     }
                 }
-                let was = live.iter().find(|live| name(live) == name(item));
-                merged.push(was.map_or_else(|| item.clone(), |was| merge(node.item(), was, item)));
+                let key = name(item);
+                merged.push(match there.get(&key) {
+                    Some(was) => merge(node.item(), was, item),
+                    None => item.clone(),
+                });
+                taken.insert(key);
             }
-            merged.extend(rest.filter(|next| !among(config, next)).cloned());
+            merged.extend(rest.filter(|(key, _)| !wanted.contains(key)).map(|(_, item)| item.clone()));
             merged.into()
         }
         _ => config.clone(),

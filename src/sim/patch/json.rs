@@ -88,10 +88,17 @@ impl Patch {
     /// # Errors
     /// What is wrong, in the words of upstream's library.
     pub fn apply_explained(&self, target: &mut Value) -> Result<(), Misfit> {
+        let mut copied = 0;
         for operation in &self.0 {
             let holder_is_there = holder(target, &operation.path).is_some();
-            if operation.apply(target).is_some() {
+            if operation.apply(target, &mut copied).is_some() {
                 continue;
+            }
+            if copied > MAX_COPIED {
+                return Err(Misfit::Other(format!(
+                    "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the \
+                     limit {MAX_COPIED}"
+                )));
             }
             let (kind, path) = (&operation.kind, &operation.path);
             let key = path.rsplit('/').next().unwrap_or_default();

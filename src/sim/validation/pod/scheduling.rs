@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use crate::sim::field::ErrorList;
 use crate::sim::object::Fields;
 use crate::sim::validation::cursor::{At, Faults, NOT_POSITIVE};
@@ -208,7 +206,14 @@ pub(crate) fn tolerations(errors: &mut ErrorList, at: &At<'_>) {
 
 pub(super) fn topology_spread(errors: &mut ErrorList, at: &At<'_>) {
     let all: Vec<At<'_>> = at.items().collect();
-    for (index, constraint) in all.iter().enumerate() {
+    let mut later = BTreeSet::new();
+    let mut repeated: Vec<bool> = all
+        .iter()
+        .rev()
+        .map(|other| !later.insert((other.value.text("topologyKey"), other.value.text("whenUnsatisfiable"))))
+        .collect();
+    repeated.reverse();
+    for (constraint, repeated) in all.iter().zip(repeated) {
         let (skew, key, action) = (
             constraint.child("maxSkew"),
             constraint.child("topologyKey"),
@@ -223,10 +228,7 @@ pub(super) fn topology_spread(errors: &mut ErrorList, at: &At<'_>) {
         if !matches!(action.str(), "DoNotSchedule" | "ScheduleAnyway") {
             errors.not_supported(&action.path, action.str(), &["DoNotSchedule", "ScheduleAnyway"]);
         }
-        let pair = |value: &Value| {
-            (value.text("topologyKey").to_owned(), value.text("whenUnsatisfiable").to_owned())
-        };
-        if all[index + 1..].iter().any(|other| pair(other.value) == pair(constraint.value)) {
+        if repeated {
             errors.duplicate(
                 &constraint.path.child("{topologyKey, whenUnsatisfiable}"),
                 format!("{{{}, {}}}", key.str(), action.str()),
