@@ -24,6 +24,8 @@ pub(crate) use encode::{Ordered, to_json};
 
 /// How many changes a watch may lag behind.
 const RING_EVENTS: usize = 16_384;
+/// How deep an object may be nested; a JSON text that goes deeper than one more is not read.
+const MAX_DEPTH: usize = 126;
 /// How many bytes of objects those changes may hold on to.
 const RING_BYTES: usize = 24 << 20;
 
@@ -160,6 +162,9 @@ pub enum StoreError {
     /// The disk refused.
     #[error("failed to write the store")]
     Io(#[from] std::io::Error),
+    /// The object is nested so deeply that it could not be read back.
+    #[error("exceeded max depth")]
+    TooDeep,
     /// What lies on disk cannot be read back.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -488,6 +493,9 @@ impl Store {
         previous: Option<Arc<Entry>>,
     ) -> Result<Arc<Entry>, StoreError> {
         stamp(&mut object, revision);
+        if is_deeper(&object, MAX_DEPTH) {
+            return Err(StoreError::TooDeep);
+        }
         let entry = Arc::new(Entry::new(revision, object));
         if let Some(disk) = writer.as_mut() {
             disk.append(Op::Put, revision, &resource, &key, entry.json())?;
@@ -685,6 +693,14 @@ fn within<'a>(
         None | Some("") => objects.range::<String, _>(..),
         // `0` follows `/`.
         Some(namespace) => objects.range(format!("{namespace}/")..format!("{namespace}0")),
+    }
+}
+
+fn is_deeper(value: &Value, than: usize) -> bool {
+    match value {
+        Value::Array(items) => than == 0 || items.iter().any(|item| is_deeper(item, than - 1)),
+        Value::Object(map) => than == 0 || map.values().any(|item| is_deeper(item, than - 1)),
+        _ => false,
     }
 }
 

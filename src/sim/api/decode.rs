@@ -191,7 +191,9 @@ fn yaml(body: &[u8], expected: &GroupVersionKind) -> Result<Value, Status> {
 
 /// Parses YAML as Kubernetes reads it.
 pub(crate) fn parse_yaml(text: &str) -> Result<Value, String> {
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    // No deeper than JSON may be.
+    let budget = serde_saphyr::budget! { max_depth: 120 };
+    let options = serde_saphyr::options! { legacy_octal_numbers: true, budget: budget };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }
 

@@ -278,6 +278,7 @@ pub(crate) fn failure(error: StoreError, gr: &GroupResource, name: &str) -> Stat
         StoreError::Exists => Status::already_exists(gr, name),
         StoreError::NotFound => Status::not_found(gr, name),
         StoreError::Conflict => Status::conflict(gr, name, MODIFIED),
+        StoreError::TooDeep => Status::bad_request(error.to_string()),
         // A full disk says so itself.
         StoreError::Io(cause) => Status::internal(format!("failed to write the store: {cause}")),
         other => Status::internal(other),

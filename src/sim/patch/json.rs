@@ -11,6 +11,17 @@ const MAX_OPERATIONS: usize = 10_000;
 /// What all copies of a patch may add to an object, in bytes of JSON: as much as a body may have. Without a bound each
 /// copy of the whole doubles the object.
 const MAX_COPIED: usize = 3 << 20;
+/// How deep a patch may nest an object, as deep as a body may be: what walks over objects is recursive.
+const MAX_DEPTH: usize = 120;
+/// How many values may be moved in all; each is measured on its way.
+const MAX_MOVED: usize = 20_000_000;
+
+/// What the operations of one patch have taken so far.
+#[derive(Debug, Default)]
+struct Spent {
+    copied: usize,
+    moved: usize,
+}
 
 /// A list of operations.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,9 +85,9 @@ impl Patch {
     /// # Errors
     /// 422 when one of them does not apply; the target is then as it was after those before.
     pub fn apply(&self, target: &mut Value) -> Result<(), Status> {
-        let mut copied = 0;
+        let mut spent = Spent::default();
         for operation in &self.0 {
-            operation.apply(target, &mut copied).ok_or_else(rejected)?;
+            operation.apply(target, &mut spent).ok_or_else(rejected)?;
         }
         Ok(())
     }
@@ -88,16 +99,17 @@ impl Patch {
     /// # Errors
     /// What is wrong, in the words of upstream's library.
     pub fn apply_explained(&self, target: &mut Value) -> Result<(), Misfit> {
-        let mut copied = 0;
+        let mut spent = Spent::default();
         for operation in &self.0 {
             let holder_is_there = holder(target, &operation.path).is_some();
-            if operation.apply(target, &mut copied).is_some() {
+            if operation.apply(target, &mut spent).is_some() {
                 continue;
             }
-            if copied > MAX_COPIED {
+            if spent.copied > MAX_COPIED {
                 return Err(Misfit::Other(format!(
-                    "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the \
-                     limit {MAX_COPIED}"
+                    "Unable to complete the copy, the accumulated size increase of copy is {}, exceeding the limit \
+                     {MAX_COPIED}",
+                    spent.copied
                 )));
             }
             let (kind, path) = (&operation.kind, &operation.path);
@@ -147,28 +159,37 @@ fn rejected() -> Status {
 }
 
 impl Operation {
-    fn apply(&self, target: &mut Value, copied: &mut usize) -> Option<()> {
+    fn apply(&self, target: &mut Value, spent: &mut Spent) -> Option<()> {
         match self.kind.as_str() {
-            "add" => add(target, &self.path, self.value.clone()),
+            "add" => {
+                fits(&self.path, &self.value, &mut 0)?;
+                add(target, &self.path, self.value.clone())
+            }
             "remove" => remove(target, &self.path).map(drop),
             "replace" => {
                 if self.path.is_empty() {
                     *target = self.value.clone();
                     return Some(());
                 }
+                fits(&self.path, &self.value, &mut 0)?;
                 *find_mut(target, &self.path)? = self.value.clone();
                 Some(())
             }
             "move" => {
                 let value = remove(target, &self.from)?;
+                fits(&self.path, &value, &mut spent.moved)?;
+                if spent.moved > MAX_MOVED {
+                    return None;
+                }
                 add(target, &self.path, value)
             }
             "copy" => {
                 let value = find(target, &self.from)?;
-                *copied += value.to_string().len();
-                if *copied > MAX_COPIED {
+                spent.copied += value.to_string().len();
+                if spent.copied > MAX_COPIED {
                     return None;
                 }
+                fits(&self.path, value, &mut 0)?;
                 let value = value.clone();
                 add(target, &self.path, value)
             }
@@ -179,6 +200,20 @@ impl Operation {
             _ => None,
         }
     }
+}
+
+/// Holds a value that is to stand at `path` to the greatest depth, and counts what is in it.
+fn fits(path: &str, value: &Value, count: &mut usize) -> Option<()> {
+    fn walk(value: &Value, room: usize, count: &mut usize) -> bool {
+        *count += 1;
+        match value {
+            Value::Array(items) => room > 0 && items.iter().all(|item| walk(item, room - 1, count)),
+            Value::Object(map) => room > 0 && map.values().all(|item| walk(item, room - 1, count)),
+            _ => true,
+        }
+    }
+    let room = MAX_DEPTH.checked_sub(path.matches('/').count())?;
+    walk(value, room, count).then_some(())
 }
 
 /// Splits a pointer into its unescaped steps.
@@ -273,6 +308,28 @@ mod tests {
         assert_eq!(patch.apply(&mut target).unwrap_err().code, 422);
         assert!(target.to_string().len() < 2 * MAX_COPIED);
         assert!(Patch::parse(&json!(copies[..10])).unwrap().apply(&mut json!({ "a": "x" })).is_ok());
+    }
+
+    #[test]
+    fn no_patch_nests_deeper_than_a_body_may() {
+        let applies = |patch: Value| Patch::parse(&patch).unwrap().apply(&mut json!({ "a": {} })).is_ok();
+        let deeper = |op: &str, levels: usize| -> Value {
+            let mut path = String::from("/a");
+            let mut steps = Vec::new();
+            for _ in 0..levels {
+                steps.push(match op {
+                    "add" => json!({ "op": op, "path": format!("{path}/a"), "value": {} }),
+                    "replace" => json!({ "op": op, "path": path, "value": { "a": {} } }),
+                    _ => json!({ "op": op, "from": "/a", "path": format!("{path}/a") }),
+                });
+                path.push_str("/a");
+            }
+            steps.into()
+        };
+        for op in ["add", "replace", "copy"] {
+            assert!(applies(deeper(op, 6)), "{op}");
+            assert!(!applies(deeper(op, 400)), "{op}");
+        }
     }
 
     fn patched(target: Value, patch: Value) -> Result<Value, Status> {

@@ -148,6 +148,19 @@ fn reopening_brings_everything_back() {
 }
 
 #[test]
+fn what_could_not_be_read_back_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let nested = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!({ "a": inner }));
+    let object = |name: &str, depth: usize| json!({ "metadata": { "name": name, "namespace": "a" }, "spec": nested(depth) });
+    let create = |name: &str, depth: usize| store.create(&PODS, "a", name, object(name, depth));
+    create("deepest", MAX_DEPTH - 1).unwrap();
+    assert!(matches!(create("deeper", MAX_DEPTH), Err(StoreError::TooDeep)));
+    drop(store);
+    assert_eq!(names(&Store::open(dir.path()).unwrap().list(&PODS, None)), ["a/deepest"]);
+}
+
+#[test]
 fn a_tail_torn_anywhere_costs_only_the_last_record() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
