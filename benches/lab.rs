@@ -196,7 +196,7 @@ async fn api() {
     let (mut ready, mut times) = (Vec::new(), Vec::new());
     for number in 0..5 {
         let (begun, time) = (Instant::now(), server.time());
-        let request = ClusterRequest { name: format!("bench-{number}"), workers: 0 };
+        let request = ClusterRequest { name: format!("bench-{number}"), ..Default::default() };
         control.create(&request).await.unwrap();
         ready.push(begun.elapsed());
         times.push(server.time() - time);

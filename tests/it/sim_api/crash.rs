@@ -145,7 +145,8 @@ async fn a_full_disk_refuses_writes_and_loses_nothing() {
     let control = Control::new(home.path());
     let server = start_on_small_disk(home.path(), 2048);
     control.wait(Duration::from_secs(30), || false).await.unwrap();
-    let info = control.create(&ClusterRequest { name: "full".to_owned(), workers: 0 }).await.unwrap();
+    let info =
+        control.create(&ClusterRequest { name: "full".to_owned(), ..Default::default() }).await.unwrap();
     let api: Api<ConfigMap> = Api::namespaced(client(&info).await, "default");
     let filler = "x".repeat(100_000);
     let mut written = Vec::new();
