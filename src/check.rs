@@ -6,6 +6,7 @@ mod answer;
 mod api;
 mod audit_policy;
 mod can_i;
+mod certificate;
 mod checksum;
 mod dockerfile;
 mod document;
@@ -13,18 +14,22 @@ mod expect;
 mod falco_rule;
 mod iam_policy;
 mod manifest_dir;
+mod mesh_policy;
 mod node_file;
 mod object;
 mod permissions;
 mod reach;
 mod refusal;
 mod resource;
+mod sbom;
 mod seccomp_profile;
 mod select;
 mod subject;
 mod task_file;
 mod timeline;
 mod unchanged;
+mod version_plan;
+mod vuln_report;
 mod workload;
 
 use std::path::Path;
@@ -36,6 +41,7 @@ pub use admission::{Admission, AdmittedRow, Operation, RefusedBy, RefusedRow};
 pub use answer::{Answer, Case, Fact, Order};
 pub use audit_policy::{AuditPolicy, AuditRow, Level, Stage};
 pub use can_i::{CanI, PermissionRow};
+pub use certificate::{Certificate, CertificateUsage};
 pub use checksum::{Algorithm, Checksum, WrittenDigests};
 pub use dockerfile::{Dockerfile, FinalUser, Keeps, Pinned, RemoteAdd};
 pub use document::{KeyOf, NodePath, Source};
@@ -43,14 +49,18 @@ pub use expect::{Expect, Format};
 pub use falco_rule::{Alert, FalcoEvent, FalcoRule, Priority};
 pub use iam_policy::{IamPolicy, IamRow};
 pub use manifest_dir::{FindingLine, ManifestDir, ManifestRule, WrittenFindings};
+pub use mesh_policy::{MeshMode, MeshPolicy, MeshProxy, MeshRow};
 pub use node_file::NodeFile;
 pub use reach::{Protocol, Reach, ReachEnd, ReachRow, ReachSource};
 pub use resource::Resource;
+pub use sbom::{PackageRow, Sbom, SbomFormat, SbomSubject};
 pub use seccomp_profile::{SeccompProfile, SeccompRuntime, SyscallEffect, SyscallRow};
 pub use select::Select;
 pub use subject::Subject;
 pub use timeline::{Log, LogEvent, Timeline};
 pub use unchanged::{Unchanged, UnchangedObjects};
+pub use version_plan::{PlanNode, VersionPlan};
+pub use vuln_report::{Report, VulnAnswer, VulnReport};
 pub use workload::{Images, Workload};
 
 use crate::cluster::{Capability, Cluster};
@@ -251,6 +261,16 @@ checks! {
     "seccompProfile" => SeccompProfile,
     /// Evaluates cloud policies on a table of requests.
     "iamPolicy" => IamPolicy,
+    /// Looks into a bill of materials.
+    "sbom" => Sbom,
+    /// Compares an answer with what scanners' reports say.
+    "vulnReport" => VulnReport,
+    /// Works out what workloads' ports take in a mesh.
+    "meshPolicy" => MeshPolicy,
+    /// Runs through an upgrade plan by the version-skew rules.
+    "versionPlan" => VersionPlan,
+    /// Looks at a certificate.
+    "certificate" => Certificate,
 }
 
 impl Verdict {

@@ -125,8 +125,10 @@ fn names(check: &Placed<RawCheck>, task: &str, faults: &mut Vec<Fault>) {
 fn collect(value: &Value, names: &mut BTreeSet<String>) {
     const NAMES: [&str; 8] =
         ["name", "names", "namespace", "serviceAccount", "user", "file", "service", "pod"];
-    const NOT_ASKED: [&str; 8] =
-        ["manifest", "base", "facts", "denied", "refused", "from", "requests", "events"];
+    const NOT_ASKED: [&str; 12] = [
+        "manifest", "base", "facts", "denied", "refused", "from", "requests", "events", "logs", "nodes",
+        "packages", "absent",
+    ];
     match value {
         Value::Array(items) => items.iter().for_each(|item| collect(item, names)),
         Value::Object(map) => {

@@ -215,4 +215,9 @@ kinds! {
     checksum: "checksum",
     seccomp_profile: "seccompProfile",
     iam_policy: "iamPolicy",
+    sbom: "sbom",
+    vuln_report: "vulnReport",
+    mesh_policy: "meshPolicy",
+    version_plan: "versionPlan",
+    certificate: "certificate",
 }

@@ -351,8 +351,8 @@ impl Judge<'_> {
             differ(&format!("ENV {name}"), value.clone(), actual);
         }
         for path in &keeps.paths {
-            let layers = self.build.chain().into_iter().flat_map(|stage| &stage.layers);
-            let brought = layers.into_iter().any(|layer| match &layer.does {
+            let mut layers = self.build.chain().into_iter().flat_map(|stage| &stage.layers);
+            let brought = layers.any(|layer| match &layer.does {
                 Does::Copy { dest, sources, .. } => brings(dest, sources, path),
                 Does::Run { .. } => false,
             });
@@ -416,8 +416,8 @@ fn covers(pattern: &str, file: &str) -> bool {
     let file = join("/", file);
     let file = file.trim_matches('/');
     // The path itself, or a folder that it is in.
-    let ends = file.match_indices('/').map(|(at, _)| at).chain([file.len()]);
-    ends.into_iter().any(|end| pattern.is_match(&file[..end]))
+    let mut ends = file.match_indices('/').map(|(at, _)| at).chain([file.len()]);
+    ends.any(|end| pattern.is_match(&file[..end]))
 }
 
 /// Makes a pattern as in Go's `filepath.Match`, with `**`, into a regular expression.

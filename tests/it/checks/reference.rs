@@ -26,6 +26,11 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("checksum", "tampered-removed"),
     ("seccompProfile", "as-asked"),
     ("iamPolicy", "just-enough"),
+    ("sbom", "as-asked"),
+    ("vulnReport", "exact-set"),
+    ("meshPolicy", "as-asked"),
+    ("versionPlan", "as-asked"),
+    ("certificate", "as-asked"),
 ];
 
 #[test]
