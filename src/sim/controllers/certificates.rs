@@ -13,6 +13,7 @@ use super::Authority;
 use super::engine::{Controller, Cx, Next, Notice};
 use super::queue::{Key, Queue};
 use crate::sim::meta;
+use crate::sim::pki::request::SigningRequest;
 use crate::sim::resource::GroupResource;
 use crate::sim::status::Status;
 
@@ -31,6 +32,11 @@ const SIGNERS: [&str; 4] = [
 ];
 /// How long certificates last when the request does not say: `--cluster-signing-duration` is a year.
 const LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+const SHORTEST: Duration = Duration::from_secs(600);
+/// Below this a certificate is short-lived.
+const SHORT: Duration = Duration::from_secs(8 * 3600);
+const BACKDATE: Duration = Duration::from_secs(300);
 
 /// Signs what is approved.
 #[derive(Debug)]
@@ -67,10 +73,9 @@ impl Controller for Signer {
         let pem = pem.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         let usages: Vec<String> =
             meta::items(&request["spec"]["usages"]).filter_map(Value::as_str).map(str::to_owned).collect();
-        let lifetime = request["spec"]["expirationSeconds"].as_u64().map_or(LIFETIME, Duration::from_secs);
-        let signed = match refusal(signer, &usages) {
+        let signed = match refusal(signer, &pem, &usages) {
             Some(refusal) => Err(refusal),
-            None => self.authority.sign(&pem, &usages, lifetime.min(LIFETIME)),
+            None => self.authority.sign(&pem, &usages, lifetime(&request)),
         };
         let mut update = Value::clone(&request);
         match signed {
@@ -91,20 +96,69 @@ impl Controller for Signer {
     }
 }
 
-/// Says why a signer does not sign for these usages (KEP-1513 names what each allows).
-fn refusal(signer: &str, usages: &[String]) -> Option<String> {
-    let allowed: &[&str] = match signer {
-        "kubernetes.io/kube-apiserver-client" | "kubernetes.io/kube-apiserver-client-kubelet" => {
-            &["client auth", "key encipherment", "digital signature"]
+/// Returns for how long a certificate is good, from the moment of signing: what was asked, at least ten minutes and at
+/// most a year. A long-lived one begins five minutes early, and ends so.
+fn lifetime(request: &Value) -> Duration {
+    let asked = request["spec"]["expirationSeconds"].as_u64().map_or(LIFETIME, Duration::from_secs);
+    let granted = asked.clamp(SHORTEST, LIFETIME);
+    if granted < SHORT { granted } else { granted - BACKDATE }
+}
+
+/// Says why a signer does not sign a request, in upstream's words.
+fn refusal(signer: &str, pem: &str, usages: &[String]) -> Option<String> {
+    let asked = SigningRequest::parse(pem.as_bytes()).unwrap_or_default();
+    let has = |usage: &str| usages.iter().any(|asked| asked == usage);
+    let is_set = |wanted: &[&str]| usages.len() == wanted.len() && wanted.iter().all(|usage| has(usage));
+    let refuse = |why: &str| Some(why.to_owned());
+    match signer {
+        "kubernetes.io/kube-apiserver-client" => {
+            let allowed = ["digital signature", "key encipherment", "client auth"];
+            if let Some(other) = usages.iter().find(|usage| !allowed.contains(&usage.as_str())) {
+                return Some(format!("invalid usage for client certificate: {other}"));
+            }
+            if !has("client auth") {
+                return refuse("missing required usage for client certificate: client auth");
+            }
+            return None;
         }
-        "kubernetes.io/kubelet-serving" => &["server auth", "key encipherment", "digital signature"],
+        "kubernetes.io/kube-apiserver-client-kubelet" | "kubernetes.io/kubelet-serving" => {}
         _ => return None,
-    };
-    let needed = allowed[0];
-    if !usages.iter().any(|usage| usage == needed)
-        || usages.iter().any(|usage| !allowed.contains(&usage.as_str()))
-    {
-        return Some(format!("usages did not match {allowed:?}"));
+    }
+    let serving = signer == "kubernetes.io/kubelet-serving";
+    if asked.organizations != ["system:nodes"] {
+        return refuse("subject organization is not system:nodes");
+    }
+    if serving {
+        if !asked.common_name.starts_with("system:node:") {
+            return refuse("subject common name does not begin with system:node:");
+        }
+        if asked.dns_names.is_empty() && asked.addresses.is_empty() {
+            return refuse("DNS or IP subjectAltName is required");
+        }
+    } else if !asked.dns_names.is_empty() {
+        return refuse("DNS subjectAltNames are not allowed");
+    }
+    if !asked.emails.is_empty() {
+        return refuse("Email subjectAltNames are not allowed");
+    }
+    if !serving && !asked.addresses.is_empty() {
+        return refuse("IP subjectAltNames are not allowed");
+    }
+    if !asked.uris.is_empty() {
+        return refuse("URI subjectAltNames are not allowed");
+    }
+    if !asked.common_name.starts_with("system:node:") {
+        return refuse("subject common name does not begin with system:node:");
+    }
+    let purpose = if serving { "server auth" } else { "client auth" };
+    let with_rsa = ["digital signature", "key encipherment", purpose];
+    if !is_set(&with_rsa) && !is_set(&["digital signature", purpose]) {
+        let mut listed = with_rsa;
+        listed.sort_unstable();
+        return Some(format!("usages did not match [{}]", listed.join(" ")));
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,3 +258,6 @@ fn build(cron: &Value, name: &str, due: Timestamp, zone: &TimeZone) -> Value {
     meta_of_job["annotations"]["batch.kubernetes.io/cronjob-scheduled-timestamp"] = shown.into();
     json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta_of_job, "spec": template["spec"]})
 }
+
+#[cfg(test)]
+mod tests;

@@ -327,3 +327,6 @@ impl<'a> Round<'a> {
         status
     }
 }
+
+#[cfg(test)]
+mod tests;

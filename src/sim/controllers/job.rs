@@ -289,7 +289,7 @@ impl Round<'_> {
             return Ok(None);
         }
         for index in indexed::open(&self.job, &self.pods).into_iter().take(missing) {
-            let pod = indexed::pod(&self.job, template.clone(), index);
+            let pod = indexed::pod(&self.job, template.clone(), index, &self.pods);
             match pods::create(self.cx, &self.job, pod).await {
                 Err(status) if pods::is_namespace_going(&status) => return Ok(None),
                 other => other?,

@@ -81,6 +81,7 @@ impl Controller for StatefulSets {
         let managed = manage(cx, &set, &mine, &revisions).await;
         write_status(cx, &set, &selector, &revisions).await?;
         managed?;
+        clean_up(cx, &set, &mine, &revisions).await?;
         let min_ready = meta::int(&set["spec"]["minReadySeconds"], 0);
         let now = cx.clock().now();
         Ok(Next::Done.or_after(mine.iter().filter_map(|pod| pods::available_in(pod, min_ready, now)).min()))
@@ -96,7 +97,9 @@ async fn revisions(cx: &Cx, set: &Value) -> Result<Revisions, Status> {
     known.retain(|revision| meta::is_controlled_by(revision, set));
     let number = |revision: &Value| meta::int(&revision["revision"], 0);
     let newest = known.iter().map(|revision| number(revision)).max().unwrap_or_default();
-    let same = known.iter().find(|revision| object::equal(&revision["data"]["spec"]["template"], template));
+    let mut data = template.clone();
+    data["$patch"] = "replace".into();
+    let same = known.iter().find(|revision| object::equal(&revision["data"]["spec"]["template"], &data));
     let update = match same {
         Some(revision) => {
             if number(revision) < newest {
@@ -110,14 +113,15 @@ async fn revisions(cx: &Cx, set: &Value) -> Result<Revisions, Status> {
             let name = format!("{}-{hash}", meta::name(set));
             let mut labels = template["metadata"]["labels"].clone();
             labels["controller.kubernetes.io/hash"] = hash.as_str().into();
-            let mut data = template.clone();
-            data["$patch"] = "replace".into();
-            let revision = json!({
+            let mut revision = json!({
                 "apiVersion": "apps/v1", "kind": "ControllerRevision",
                 "metadata": { "name": name, "namespace": namespace, "labels": labels,
                               "ownerReferences": [meta::controller_reference(set)] },
                 "data": { "spec": { "template": data } }, "revision": newest + 1,
             });
+            if set["metadata"]["annotations"].is_object() {
+                revision["metadata"]["annotations"] = set["metadata"]["annotations"].clone();
+            }
             match cx.client.create(&REVISIONS, namespace, revision).await {
                 Err(status) if status.reason != "AlreadyExists" => return Err(status),
                 _ => name,
@@ -131,6 +135,28 @@ async fn revisions(cx: &Cx, set: &Value) -> Result<Revisions, Status> {
     object::remove(&mut current_template, "$patch");
     let current_template = if current_template.is_null() { template.clone() } else { current_template };
     Ok(Revisions { current, update, current_template, collisions })
+}
+
+/// Deletes the oldest revisions beyond the limit that nothing is made from any more.
+async fn clean_up(cx: &Cx, set: &Value, mine: &[Arc<Value>], revisions: &Revisions) -> Result<(), Status> {
+    let Some(limit) = set["spec"]["revisionHistoryLimit"].as_u64() else { return Ok(()) };
+    let live = |name: &str| {
+        name == revisions.current
+            || name == revisions.update
+            || mine.iter().any(|pod| meta::label(pod, REVISION_LABEL) == Some(name))
+    };
+    let mut old = cx.list(&REVISIONS, Some(meta::namespace(set)));
+    old.retain(|revision| meta::is_controlled_by(revision, set) && !live(meta::name(revision)));
+    old.sort_by_key(|revision| meta::int(&revision["revision"], 0));
+    let surplus = old.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+    for revision in old.iter().take(surplus) {
+        let options = DeleteOptions::default();
+        match cx.client.delete(&REVISIONS, meta::namespace(set), meta::name(revision), options).await {
+            Err(status) if status.code != 404 => return Err(status),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Makes, deletes and replaces Pods, one at a time unless the set says that they may come and go in parallel.
@@ -150,19 +176,22 @@ async fn manage(cx: &Cx, set: &Value, mine: &[Arc<Value>], revisions: &Revisions
                 }
             }
             Some(pod) if pods::is_finished(pod) && !meta::is_deleting(pod) => {
-                let what = if pods::phase(pod) == "Failed" { "failed" } else { "succeeded" };
-                let message = format!(
-                    "StatefulSet {}/{} is recreating {what} Pod {}",
-                    meta::namespace(set),
-                    meta::name(set),
-                    meta::name(pod)
-                );
-                cx.recorder.warning(set, "RecreatingFailedPod", message);
+                let about = |what: &str| {
+                    let (namespace, name) = (meta::namespace(set), meta::name(set));
+                    format!("StatefulSet {namespace}/{name} is recreating {what} Pod {}", meta::name(pod))
+                };
+                if pods::phase(pod) == "Failed" {
+                    cx.recorder.warning(set, "RecreatingFailedPod", about("failed"));
+                } else {
+                    cx.recorder.normal(set, "RecreatingTerminatedPod", about("terminated"));
+                }
                 delete(cx, set, pod).await?;
                 return Ok(());
             }
             Some(pod) => {
-                if !parallel && (meta::is_deleting(pod) || !is_running_and_ready(pod)) {
+                let min_ready = meta::int(&set["spec"]["minReadySeconds"], 0);
+                let available = pods::is_available(pod, min_ready, cx.clock().now());
+                if !parallel && (meta::is_deleting(pod) || !is_running_and_ready(pod) || !available) {
                     return Ok(());
                 }
             }
@@ -218,11 +247,17 @@ async fn create(cx: &Cx, set: &Value, at: i64, revisions: &Revisions, old: bool)
         volumes
             .push(json!({ "name": meta::name(template), "persistentVolumeClaim": { "claimName": claim } }));
         if cx.get(&CLAIMS, namespace, &claim).is_none() {
-            let labels = &set["spec"]["selector"]["matchLabels"];
+            let mut metadata = json!({ "name": claim, "namespace": namespace });
+            for field in ["labels", "annotations"] {
+                if template["metadata"][field].is_object() {
+                    metadata[field] = template["metadata"][field].clone();
+                }
+            }
+            for (key, value) in meta::texts(&set["spec"]["selector"]["matchLabels"]) {
+                metadata["labels"][key] = value.into();
+            }
             let object = json!({
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-                "metadata": { "name": claim, "namespace": namespace, "labels": labels },
-                "spec": template["spec"],
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": template["spec"],
             });
             cx.client.create(&CLAIMS, namespace, object).await?;
             let message =
@@ -297,3 +332,6 @@ async fn write_status(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

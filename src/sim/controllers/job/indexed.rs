@@ -20,6 +20,11 @@ fn index_of(pod: &Value) -> Option<i64> {
     meta::annotation(pod, INDEX)?.parse().ok()
 }
 
+/// Returns how often the index of a Pod had failed before it.
+fn failures(pod: &Value) -> i64 {
+    meta::annotation(pod, FAILURES).and_then(|count| count.parse().ok()).unwrap_or_default()
+}
+
 /// Reads `0-2,5`.
 fn parse(text: &str) -> BTreeSet<i64> {
     text.split(',')
@@ -69,11 +74,11 @@ pub(super) fn note(job: &Value, pods: &[Arc<Value>], status: &mut Value) {
     meta::set_omitempty(status, "succeeded", done.len());
     if let Some(limit) = job["spec"]["backoffLimitPerIndex"].as_i64() {
         let mut failed = known(job, "failedIndexes");
-        failed.extend(pods.iter().filter(|pod| outcome(pod) == Some(false)).filter_map(|pod| {
-            let earlier: i64 =
-                meta::annotation(pod, FAILURES).and_then(|n| n.parse().ok()).unwrap_or_default();
-            index_of(pod).filter(|_| earlier >= limit)
-        }));
+        failed.extend(
+            pods.iter()
+                .filter(|pod| outcome(pod) == Some(false))
+                .filter_map(|pod| index_of(pod).filter(|_| failures(pod) >= limit)),
+        );
         status["failedIndexes"] = format(&failed).into();
     }
 }
@@ -88,15 +93,17 @@ pub(super) fn open(job: &Value, pods: &[Arc<Value>]) -> Vec<i64> {
         .collect()
 }
 
-/// Makes the Pod of an index.
-pub(super) fn pod(job: &Value, mut pod: Value, index: i64) -> Value {
+/// Makes the Pod of an index; `pods` are those that there were, whose failures it carries on.
+pub(super) fn pod(job: &Value, mut pod: Value, index: i64, pods: &[Arc<Value>]) -> Value {
     let text = index.to_string();
     let name = meta::name(job);
     pod["metadata"]["generateName"] = format!("{name}-{index}-").into();
     pod["metadata"]["annotations"][INDEX] = text.clone().into();
     pod["metadata"]["labels"][INDEX] = text.into();
     if job["spec"]["backoffLimitPerIndex"].is_i64() {
-        pod["metadata"]["annotations"][FAILURES] = "0".into();
+        let failed = pods.iter().filter(|pod| index_of(pod) == Some(index) && outcome(pod) == Some(false));
+        let counted = failed.map(|pod| failures(pod) + 1).max().unwrap_or_default();
+        pod["metadata"]["annotations"][FAILURES] = counted.to_string().into();
     }
     pod["spec"]["hostname"] = format!("{name}-{index}").into();
     let variable = json!({
