@@ -73,7 +73,11 @@ async fn a_new_template_replaces_them_one_after_the_other() {
         let pods = lab.list("pods", "agent");
         fewest = fewest.min(pods.iter().filter(|pod| pods::is_active(pod) && pods::is_ready(pod)).count());
         let set = lab.the("daemonsets.apps", "t/agent");
-        (set["status"]["updatedNumberScheduled"] == 3 && set["status"]["numberAvailable"] == 3).then_some(())
+        let status = &set["status"];
+        (meta::int(&status["observedGeneration"], 0) == meta::generation(&set)
+            && status["updatedNumberScheduled"] == 3
+            && status["numberAvailable"] == 3)
+            .then_some(())
     })
     .await;
     assert_eq!(fewest, 2, "maxUnavailable is 1");
