@@ -11,9 +11,11 @@ use super::command;
 use super::exit::Exit;
 use crate::author::TestReport;
 use crate::config::Config;
+use crate::curriculum::Curriculum;
 use crate::lab::exam::view as exam;
 use crate::lab::view;
 use crate::report::{Report, Submitted, TaskReport};
+use crate::scenario::catalog::{Catalog, Summary};
 
 /// Returns every generated file of `docs/reference/`, by its name.
 pub fn files() -> Vec<(String, String)> {
@@ -21,6 +23,7 @@ pub fn files() -> Vec<(String, String)> {
         ("cli.md".to_owned(), commands()),
         ("exit-codes.md".to_owned(), exit_codes()),
         ("output.md".to_owned(), outputs()),
+        ("scenarios.md".to_owned(), scenarios()),
         ("config.schema.json".to_owned(), schema::<Config>("config.yaml")),
     ];
     for (name, _, schema) in shapes() {
@@ -75,6 +78,55 @@ fn outputs() -> String {
     for (name, what, _) in shapes() {
         let commands: Vec<String> = what.split(", ").map(|command| format!("`{command}`")).collect();
         let _ = writeln!(page, "| [{name}]({name}.schema.json) | {} |", commands.join(", "));
+    }
+    page
+}
+
+fn scenarios() -> String {
+    let catalog = Catalog::embedded();
+    let curriculum = Curriculum::builtin();
+    let mut page = String::from(
+        "# Scenarios\n\nThose that are built in, by the domains of the newest track. What each needs decides which providers \
+         can serve; `sim` has all but `nodes`.\n",
+    );
+    let newest = curriculum.newest();
+    let domain_of = |summary: &Summary| {
+        let here = curriculum.places_in(&summary.topic, newest).first().copied();
+        here.or_else(|| curriculum.places(&summary.topic).pop()).map(|place| place.domain.id.clone())
+    };
+    for domain in &newest.domains {
+        let _ = write!(
+            page,
+            "\n## {} ({} %)\n\n| scenario | title | topic | difficulty | minutes | points | needs |\n|---|---|---|---|---|---|---|\n",
+            domain.title, domain.weight
+        );
+        for summary in
+            catalog.summaries().iter().filter(|summary| domain_of(summary) == Some(domain.id.clone()))
+        {
+            let needs: Vec<&str> = summary.needs.iter().map(|need| need.words()).collect();
+            let Summary { id, title, topic, minutes, points, difficulty, .. } = summary;
+            let difficulty = serde_json::to_value(difficulty).unwrap_or_default();
+            let _ = writeln!(
+                page,
+                "| `{id}` | {title} | {topic} | {} | {minutes} | {} | {} |",
+                difficulty.as_str().unwrap_or_default(),
+                points.0,
+                needs.join(", ")
+            );
+        }
+    }
+    for track in curriculum.tracks() {
+        let _ = write!(page, "\n## Coverage of {}\n\n| topic | scenarios |\n|---|---|\n", track.title);
+        for (_, topic) in track.topics() {
+            let of = |summary: &&Summary| {
+                let places = curriculum.places_in(&summary.topic, track);
+                places.iter().any(|place| place.topic.id == topic.id)
+            };
+            let here: Vec<String> =
+                catalog.summaries().iter().filter(of).map(|summary| format!("`{}`", summary.id)).collect();
+            let here = if here.is_empty() { "none yet".to_owned() } else { here.join(", ") };
+            let _ = writeln!(page, "| {} | {here} |", topic.title);
+        }
     }
     page
 }

@@ -13,6 +13,7 @@ mod cli_providers;
 mod cli_reference;
 mod cli_session;
 mod cli_usage;
+mod coverage;
 mod golden;
 mod kind;
 mod policy;
