@@ -1,10 +1,11 @@
-//! The built-in scenarios against the curriculum: every topic that needs no node has one, and every study link
-//! can be reached.
+//! The built-in scenarios against the curriculum: every topic that needs no node has one, every study link can be
+//! reached, and no name can be learned by heart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cks_lab::curriculum::Curriculum;
 use cks_lab::scenario::catalog::Catalog;
+use cks_lab::scenario::{Scenario, SeedStep, Variant};
 use serde_json::Value;
 
 use crate::cli::Home;
@@ -68,4 +69,42 @@ fn urls<'v>(value: &'v Value, into: &mut Vec<&'v str>) {
         Value::Array(items) => items.iter().for_each(|value| urls(value, into)),
         _ => {}
     }
+}
+
+/// The names that the seed gives to objects, but for those that every cluster has.
+fn names(scenario: &Scenario) -> BTreeSet<String> {
+    let objects = scenario.seed.iter().filter_map(|step| match step {
+        SeedStep::Apply { objects, .. } => Some(objects),
+        _ => None,
+    });
+    let mut names = BTreeSet::new();
+    for object in objects.flatten() {
+        for field in ["name", "namespace"] {
+            names.extend(object["metadata"][field].as_str().map(str::to_owned));
+        }
+    }
+    let given = |name: &str| {
+        ["default", "admin", "edit", "view"].contains(&name)
+            || name.starts_with("kube-")
+            || name.starts_with("system:")
+            // Custom resources are named by those who define them.
+            || name.contains('.')
+    };
+    names.retain(|name| !given(name));
+    names
+}
+
+#[test]
+fn two_variants_share_no_name() {
+    let catalog = Catalog::embedded();
+    let mut shared = Vec::new();
+    for id in catalog.names() {
+        let one = names(&catalog.load(&id, Variant(1)).unwrap());
+        let two = names(&catalog.load(&id, Variant(2)).unwrap());
+        let same: Vec<&String> = one.intersection(&two).collect();
+        if !same.is_empty() {
+            shared.push(format!("{id}: {same:?}"));
+        }
+    }
+    assert!(shared.is_empty(), "the same in variants 1 and 2:\n{}", shared.join("\n"));
 }
