@@ -209,7 +209,7 @@ fn exchange(
     seen_too: bool,
     over: u32,
 ) -> Option<(usize, usize, usize)> {
-    let mut best: Option<((bool, u32), (usize, usize, usize))> = None;
+    let mut best = None;
     for (number, pool) in pools.iter().enumerate() {
         for (out, old) in pool.chosen().iter().enumerate() {
             for (into, new) in pool.order.iter().enumerate().skip(pool.taken) {
@@ -222,7 +222,7 @@ fn exchange(
                 let enough = saved >= over;
                 // Among those that save enough the smallest is best, else the largest.
                 let rank = (enough, if enough { u32::MAX - saved } else { saved });
-                if best.is_none_or(|(known, _)| rank > known) {
+                if best.is_none_or(|(known, _): ((bool, u32), _)| rank > known) {
                     best = Some((rank, (number, out, into)));
                 }
             }

@@ -169,9 +169,8 @@ impl Policy {
         }
         for (index, rule) in self.rules.iter().enumerate() {
             let at = format!("rules[{index}]");
-            if !rule.non_resource_urls.is_empty()
-                && !(rule.resources.is_empty() && rule.namespaces.is_empty())
-            {
+            let of_resources = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+            if of_resources && !rule.non_resource_urls.is_empty() {
                 fault(format!("{at}.nonResourceURLs"), "a rule is about resources or about other paths");
             }
             for url in rule.non_resource_urls.iter().filter(|url| *url != "*") {

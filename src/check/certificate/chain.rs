@@ -23,7 +23,7 @@ pub(super) fn certificates(text: &str) -> Result<Vec<Vec<u8>>, String> {
 /// Parses a certificate.
 pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
     match x509_parser::parse_x509_certificate(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         Ok(_) => Err("bytes after the certificate".to_owned()),
         Err(error) => Err(format!("no certificate: {error}")),
     }

@@ -225,16 +225,13 @@ pub(super) fn installed(commands: &[Vec<String>], mounts: &[String]) -> Installe
             _ => continue,
         };
         let flag = |name: &str| command.iter().any(|word| word == name);
+        let mounted = |folder: &str| mounts.iter().any(|target| target.starts_with(folder));
         match program {
-            "apt-get" | "apt" | "aptitude" if verb == "update" || installs => {
-                if !mounts.iter().any(|target| target.starts_with("/var/lib/apt")) {
-                    found.caches.insert(cache);
-                }
+            "apt-get" | "apt" | "aptitude" if (verb == "update" || installs) && !mounted("/var/lib/apt") => {
+                found.caches.insert(cache);
             }
-            "apk" if (installs || verb == "update") && !flag("--no-cache") => {
-                if !mounts.iter().any(|target| target.starts_with("/var/cache/apk")) {
-                    found.caches.insert(cache);
-                }
+            "apk" if (installs || verb == "update") && !flag("--no-cache") && !mounted("/var/cache/apk") => {
+                found.caches.insert(cache);
             }
             "dnf" | "microdnf" | "yum" | "zypper" => {
                 if verb == "clean" {

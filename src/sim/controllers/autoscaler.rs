@@ -141,7 +141,7 @@ fn target(cx: &Cx, scaler: &Value) -> Result<Target, String> {
         return Err(format!("no matches for kind {:?} in group {group:?}", text("kind")));
     };
     if !resource.subresources.iter().any(|sub| sub.name == "scale") {
-        return Err(format!("{MISSING}"));
+        return Err(MISSING.to_string());
     }
     match cx.get(&resource.storage, meta::namespace(scaler), text("name")) {
         Some(object) => Ok(Target { resource: resource.storage.clone(), object }),

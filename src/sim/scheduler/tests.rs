@@ -173,7 +173,7 @@ async fn affinity_between_pods_holds_both_ways() {
     lab.apply(&pod("far", &term("podAntiAffinity", "anchor"))).await;
     assert_eq!(placed(&lab, "far").await, "worker-1");
     // The one that is there does not want the other either.
-    lab.apply(&pod("hermit", &term("podAntiAffinity", "visitor")).replace("{spec", "{spec")).await;
+    lab.apply(&pod("hermit", &term("podAntiAffinity", "visitor"))).await;
     let home = placed(&lab, "hermit").await;
     let visitor = format!("nodeSelector: {{kubernetes.io/hostname: {home}}},");
     lab.apply(&pod("visitor", &visitor)).await;

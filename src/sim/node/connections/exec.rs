@@ -227,7 +227,8 @@ impl Session {
                         return Ok(0);
                     }
                     '\u{7f}' | '\u{8}' => {
-                        if line.pop().is_some() {
+                        let erased = line.pop();
+                        if erased.is_some() {
                             send(socket, STDOUT, b"\x08 \x08").await?;
                         }
                     }
