@@ -27,6 +27,7 @@ mod select;
 mod subject;
 mod task_file;
 mod timeline;
+mod token;
 mod unchanged;
 mod version_plan;
 mod vuln_report;
@@ -58,6 +59,7 @@ pub use seccomp_profile::{SeccompProfile, SeccompRuntime, SyscallEffect, Syscall
 pub use select::Select;
 pub use subject::Subject;
 pub use timeline::{Log, LogEvent, Timeline};
+pub use token::Token;
 pub use unchanged::{Unchanged, UnchangedObjects};
 pub use version_plan::{PlanNode, VersionPlan};
 pub use vuln_report::{Report, VulnAnswer, VulnReport};
@@ -255,6 +257,8 @@ checks! {
     "manifestDir" => ManifestDir,
     /// Compares events that were found in logs with those that are there.
     "timeline" => Timeline,
+    /// Has a token reviewed that the learner had issued.
+    "token" => Token,
     /// Compares the files of a folder byte for byte.
     "checksum" => Checksum,
     /// Evaluates a seccomp profile on a table of system calls.

@@ -212,6 +212,7 @@ kinds! {
     falco_rule: "falcoRule",
     manifest_dir: "manifestDir",
     timeline: "timeline",
+    token: "token",
     checksum: "checksum",
     seccomp_profile: "seccompProfile",
     iam_policy: "iamPolicy",

@@ -23,6 +23,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("falcoRule", "override-appends"),
     ("manifestDir", "reviewed-and-fixed"),
     ("timeline", "as-asked"),
+    ("token", "as-the-api-answered"),
     ("checksum", "tampered-removed"),
     ("seccompProfile", "as-asked"),
     ("iamPolicy", "just-enough"),
