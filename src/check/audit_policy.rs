@@ -145,7 +145,9 @@ impl AuditRow {
         if !self.paths.is_empty() && (self.namespace.is_some() || self.name.is_some()) {
             faults.push(format!("{at}.paths: a path has no namespace or name"));
         }
-        if self.name.is_some() && self.verbs.iter().any(|verb| verb == "create") {
+        // A create of a subresource does name the object that it belongs to, such as that of `pods/exec`.
+        let whole = self.resources.iter().any(|resource| !resource.contains('/'));
+        if self.name.is_some() && whole && self.verbs.iter().any(|verb| verb == "create") {
             faults.push(format!("{at}.name: the path of a create has no name"));
         }
         if self.level.is_none() && (!self.or.is_empty() || self.count.is_none()) {
@@ -229,5 +231,29 @@ impl AuditRow {
             let actual = format!("{} ({by})", word(outcome.omit_managed_fields));
             findings.push(Finding::new(label, asked, word(wanted), actual));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(row: &str) -> Vec<String> {
+        let row: AuditRow = serde_saphyr::from_str(row).unwrap();
+        let mut faults = Vec::new();
+        row.lint("row", false, &mut faults);
+        faults
+    }
+
+    #[test]
+    fn a_create_names_an_object_only_where_it_is_of_a_subresource() {
+        let row = |resource: &str| {
+            faults(&format!(
+                "{{ as: {{ user: eve }}, verbs: [create], resources: [{resource}], namespace: a, name: web-0, level: Metadata }}"
+            ))
+        };
+        assert_eq!(row("pods/exec"), Vec::<String>::new());
+        assert_eq!(row("pods"), ["row.name: the path of a create has no name"]);
+        assert_eq!(row("pods/exec, pods"), ["row.name: the path of a create has no name"]);
     }
 }
