@@ -52,6 +52,11 @@ pub async fn verify(
     .await
 }
 
+/// What the checks come to where there is no cluster to run them on: none can be judged.
+pub fn unanswered(checks: &[CheckItem], reason: &str) -> Vec<Outcome> {
+    checks.iter().map(|_| Outcome::Errored(CheckError::Api(reason.to_owned()))).collect()
+}
+
 /// Records for each check what it must compare with later. Called once, right after the seed.
 ///
 /// # Errors

@@ -175,6 +175,26 @@ async fn when_the_time_is_up_it_is_graded_as_it_stands_though_nobody_types_anyth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_gone_is_neither_a_pass_nor_the_end_of_the_exam() {
+    let sat = Sat::start("v1.34", "6").await;
+    sat.solve(0).await;
+    let session = sat.session();
+    let gone = text(&session["data"]["tasks"][1]["cluster"]["record"]["name"]).to_owned();
+    kill(Pid::from_raw(sat.home.server().unwrap()), Signal::SIGKILL).unwrap();
+    std::fs::remove_dir_all(sat.home.state().join("sim/clusters").join(&gone)).unwrap();
+
+    let refused = sat.home.expect(4, &["exam", "submit", "--yes"]).await;
+    refused.says(&["task 2 cannot be judged", "could not be judged, so nothing was submitted"]);
+    let result = sat.home.json(1, &["exam", "submit", "--yes", "--force"]).await;
+    let tasks = result["tasks"].as_array().unwrap();
+    assert_eq!(tasks[0]["score"].as_f64(), Some(100.0));
+    assert_eq!((tasks[1]["score"].as_f64(), number(&tasks[1]["awarded"])), (Some(0.0), 0));
+    assert!(number(&tasks[1]["cannotJudge"]) > 0, "{result:#}");
+    assert_eq!(result["undecided"].as_f64(), Some(number(&sat.tasks()[1]["weight"]) as f64));
+    sat.home.expect(0, &["exam", "abort", "--yes"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exam_that_cannot_be_drawn_says_what_to_ask_for() {
     let home = Home::new();
     let fails = async |args: &[&str], texts: &[&str]| {

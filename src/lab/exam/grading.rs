@@ -7,10 +7,13 @@ use super::view::ExamResult;
 use super::{Lab, LabError, Locked};
 use crate::curriculum::Curriculum;
 use crate::exam::score::{Graded, score};
+use crate::grade;
 use crate::lab::event::Event;
 use crate::persist;
 use crate::report::{ExamReport, ExamTaskReport, OutcomeName, Report, ReportedTask, TaskReport};
+use crate::scenario::Scenario;
 use crate::session::{Session, SessionId};
+use crate::verify;
 
 /// An exam that is graded so soon after its end was not late: nobody could have done more in that time.
 const PROMPT: Duration = Duration::from_secs(30);
@@ -52,7 +55,15 @@ impl Lab {
     async fn grade_all(&self, session: &Session) -> Result<Vec<ReportedTask>, LabError> {
         let each = (0..session.tasks.len()).map(|index| async move {
             let scenario = self.scenario_of(session, index)?;
-            let (mut result, _) = self.grade(session, index, &scenario).await?;
+            let mut result = match self.grade(session, index, &scenario).await {
+                Ok((result, _)) => result,
+                // One cluster that is gone keeps nobody from being graded on the others.
+                Err(error @ (LabError::Provider(_) | LabError::NoCluster { .. })) => {
+                    self.warn(format!("task {} cannot be judged: {error}", index + 1));
+                    unreached(session, index, &scenario, &error)?
+                }
+                Err(error) => return Err(error),
+            };
             if let Some(desk) = session.sitting()?.desks.get(index) {
                 result.elapsed_seconds = desk.spent.as_secs();
             }
@@ -60,6 +71,19 @@ impl Lab {
         });
         futures::future::try_join_all(each).await
     }
+}
+
+/// The report of a task whose cluster cannot be reached.
+fn unreached(
+    session: &Session,
+    index: usize,
+    scenario: &Scenario,
+    error: &LabError,
+) -> Result<TaskReport, LabError> {
+    let outcomes = verify::unanswered(&scenario.checks, &error.to_string());
+    let score = grade::grade(&scenario.checks, &outcomes);
+    let simulated = vec![false; outcomes.len()];
+    Ok(TaskReport::new(session, session.task(index)?, scenario, &outcomes, &simulated, &score))
 }
 
 fn exam_report(session: &Session, tasks: &[ReportedTask]) -> Result<ExamReport, LabError> {
