@@ -23,7 +23,7 @@ use serde_json::Value;
 
 pub use eval::Variables;
 pub use opaque::{Access, Authorize, Authorizer, Decision, Opaque};
-pub use shape::{Shape, escape};
+pub use shape::{RESERVED, Shape, escape};
 pub use types::{ObjectType, Type};
 pub use value::{Key, List, Map, Text, Val};
 

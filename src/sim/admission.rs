@@ -21,6 +21,7 @@ pub mod always;
 pub mod always_pull_images;
 pub mod certificates;
 mod chain;
+mod compiled;
 pub mod default_ingress_class;
 pub mod default_toleration_seconds;
 pub mod deny_service_external_ips;

@@ -120,7 +120,7 @@ fn create_kind(group: &str, _version: &str, kind: &str, object: &Value, rules: M
             mutating_policies::policy(object, rules, None)
         }
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => {
-            mutating_policies::binding(object, rules)
+            admission_policies::any_binding(object, rules)
         }
         (
             "admissionregistration.k8s.io",
@@ -200,7 +200,7 @@ fn update_kind(
             mutating_policies::policy(new, rules, Some(old))
         }
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding", _) => {
-            mutating_policies::binding(new, rules)
+            admission_policies::any_binding(new, rules)
         }
         (
             "admissionregistration.k8s.io",

@@ -1,12 +1,12 @@
 //! MutatingAdmissionPolicy: policies and their bindings, with parameters, change objects by CEL. Only served where a
 //! cluster switches it on, as upstream's v1.34.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::compiled::Compiled;
 use super::expression::{self, Conditions, Gives, Host, Inputs, Names, Variable};
 use super::matching::Matched;
 use super::{AdmissionCx, AdmissionRequest, Plugin, matching, params, versioned};
@@ -25,7 +25,7 @@ static BINDINGS: GroupResource =
 /// The plugin. Policies are compiled once for each of their versions.
 #[derive(Debug, Default)]
 pub struct MutatingAdmissionPolicy {
-    compiled: Mutex<BTreeMap<String, (String, Arc<Policy>)>>,
+    compiled: Compiled<Policy>,
 }
 
 /// A compiled policy.
@@ -143,7 +143,7 @@ impl MutatingAdmissionPolicy {
                 return Ok(());
             }
         };
-        let compiled = self.compiled(policy);
+        let compiled = self.compiled.of(policy, |policy| Policy::compile(policy.at("spec")));
         let mut invocations = Vec::new();
         for binding in bindings {
             let (binding_name, spec_of) = (binding["metadata"].text("name"), binding.at("spec"));
@@ -175,22 +175,6 @@ impl MutatingAdmissionPolicy {
             invocation.run(cx, request, faults)?;
         }
         Ok(())
-    }
-
-    /// Returns the compiled policy, from before where it is the same version.
-    fn compiled(&self, policy: &Value) -> Arc<Policy> {
-        let metadata = policy.at("metadata");
-        let (name, version) = (metadata.text("name"), metadata.text("resourceVersion"));
-        let mut known = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, compiled)) = known.get(name)
-            && of == version
-            && !version.is_empty()
-        {
-            return compiled.clone();
-        }
-        let compiled = Arc::new(Policy::compile(policy.at("spec")));
-        known.insert(name.to_owned(), (version.to_owned(), compiled.clone()));
-        compiled
     }
 }
 

@@ -2,11 +2,12 @@
 //! what expressions may use is elsewhere.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::compiled::Compiled;
 use super::expression::{self, Conditions, Gives, Host, Inputs, Names, Stop, Variable};
 use super::{AdmissionCx, AdmissionRequest, Plugin, matching, params};
 use crate::cel::{Program, Val};
@@ -31,7 +32,7 @@ const LONGEST_ANNOTATION: usize = 10 * 1024;
 /// The plugin. Policies are compiled once for each of their versions.
 #[derive(Debug, Default)]
 pub struct ValidatingAdmissionPolicy {
-    compiled: Mutex<BTreeMap<String, (String, Arc<Policy>)>>,
+    compiled: Compiled<Policy>,
 }
 
 /// A compiled policy.
@@ -134,7 +135,7 @@ impl ValidatingAdmissionPolicy {
                 return Ok(());
             }
         };
-        let compiled = self.compiled(policy);
+        let compiled = self.compiled.of(policy, |policy| Policy::compile(policy.at("spec")));
         let request_value = expression::request_value(request, &matched);
         let namespace = expression::namespace_value(cx, request)?;
         let mut published: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -177,22 +178,6 @@ impl ValidatingAdmissionPolicy {
             request.audit_annotations.insert(format!("{name}/{key}"), values.join(", "));
         }
         Ok(())
-    }
-
-    /// Returns the compiled policy, from before where it is the same version.
-    fn compiled(&self, policy: &Value) -> Arc<Policy> {
-        let metadata = policy.at("metadata");
-        let (name, version) = (metadata.text("name"), metadata.text("resourceVersion"));
-        let mut known = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, compiled)) = known.get(name)
-            && of == version
-            && !version.is_empty()
-        {
-            return compiled.clone();
-        }
-        let compiled = Arc::new(Policy::compile(policy.at("spec")));
-        known.insert(name.to_owned(), (version.to_owned(), compiled.clone()));
-        compiled
     }
 }
 

@@ -1,11 +1,11 @@
 //! Admission webhooks: which of them are to be asked of a request, and what their answers come to. How an answer is
 //! got is in `call`, what is asked in `review`.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::compiled::Compiled;
 use super::expression::{self, Conditions, Gives, Host, Inputs, Names};
 use super::matching::Matched;
 use super::{AdmissionCx, AdmissionRequest, matching, versioned};
@@ -26,34 +26,24 @@ struct Hook {
     index: usize,
     /// Its place among all webhooks.
     position: usize,
-    conditions: Arc<Compiled>,
+    conditions: Arc<Conditioned>,
 }
 
-type Compiled = Vec<Vec<Result<Program, String>>>;
+/// The match conditions of each webhook of a configuration.
+type Conditioned = Vec<Vec<Result<Program, String>>>;
 
-/// Match conditions, compiled once for each version of a configuration.
 #[derive(Debug, Default)]
-struct Programs(Mutex<BTreeMap<String, (String, Arc<Compiled>)>>);
+struct Programs(Compiled<Conditioned>);
 
 impl Programs {
-    fn of(&self, configuration: &Value) -> Arc<Compiled> {
-        let metadata = &configuration["metadata"];
-        let (name, version) = (metadata.text("name"), metadata.text("resourceVersion"));
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, compiled)) = known.get(name)
-            && of == version
-            && !version.is_empty()
-        {
-            return compiled.clone();
-        }
+    fn of(&self, configuration: &Value) -> Arc<Conditioned> {
         let names = Names { params: false, authorizer: true, constructs: false, variables: Vec::new() };
         let compile = |hook: &Value| {
             let conditions = hook.items("matchConditions").iter();
             conditions.map(|condition| names.compile(condition.text("expression"), Gives::Bool)).collect()
         };
-        let compiled: Arc<Compiled> = Arc::new(configuration.items("webhooks").iter().map(compile).collect());
-        known.insert(name.to_owned(), (version.to_owned(), compiled.clone()));
-        compiled
+        self.0
+            .of(configuration, |configuration| configuration.items("webhooks").iter().map(compile).collect())
     }
 
     /// Returns all webhooks, in the order in which they are asked.

@@ -7,7 +7,7 @@ use super::expressions::{Extras, check, environment, match_conditions};
 use super::metadata::{self, MetaRules, label_selector};
 use super::names;
 use super::webhooks::{choice, param_kind, qualified_name, rule_with_operations};
-use crate::cel::{Environment, Type};
+use crate::cel::{Environment, RESERVED, Type};
 use crate::sim::field::ErrorList;
 use crate::sim::object::{Fields, equal};
 
@@ -18,31 +18,6 @@ const LONGEST_ANNOTATION: usize = 5 * 1024;
 
 const NOTHING_TO_DO: &str = "validations or auditAnnotations must contain at least one item";
 const DENY_AND_WARN: &str = "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)";
-
-/// Names that CEL keeps for itself.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 pub(super) fn policy(object: &Value, rules: MetaRules) -> ErrorList {
     let mut errors = metadata::validate(object, rules);
@@ -225,6 +200,13 @@ pub(super) fn match_resources(errors: &mut ErrorList, at: &At<'_>) {
 }
 
 pub(super) fn binding(object: &Value, rules: MetaRules) -> ErrorList {
+    let mut errors = any_binding(object, rules);
+    actions(&mut errors, &At::field(object, "spec").child("validationActions"));
+    errors
+}
+
+/// Validates what bindings of validating and of mutating policies have in common.
+pub(super) fn any_binding(object: &Value, rules: MetaRules) -> ErrorList {
     let mut errors = metadata::validate(object, rules);
     let spec = At::field(object, "spec");
     let policy = spec.child("policyName");
@@ -236,7 +218,6 @@ pub(super) fn binding(object: &Value, rules: MetaRules) -> ErrorList {
     param_ref(&mut errors, &spec.child("paramRef"));
     // Upstream's path has this misspelling.
     match_resources(&mut errors, &spec.child_as("matchResources", "matchResouces"));
-    actions(&mut errors, &spec.child("validationActions"));
     errors
 }
 

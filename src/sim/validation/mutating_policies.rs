@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use super::admission_policies::{match_resources, param_ref, variables};
+use super::admission_policies::{match_resources, variables};
 use super::cursor::{At, Faults};
 use super::expressions::{Extras, check, environment, json_patch_type, match_conditions, object_type};
 use super::metadata::{self, MetaRules};
-use super::names;
 use super::webhooks::{choice, param_kind};
 use crate::cel::{Environment, Type};
 use crate::sim::field::ErrorList;
@@ -87,19 +86,4 @@ fn mutation(errors: &mut ErrorList, at: &At<'_>, extras: Extras, known: &[(Strin
         let words = format!("must not be specified when patchType is {}", kind.str());
         errors.invalid(&other.path, format!("{{{name}}}"), words);
     }
-}
-
-pub(super) fn binding(object: &Value, rules: MetaRules) -> ErrorList {
-    let mut errors = metadata::validate(object, rules);
-    let spec = At::field(object, "spec");
-    let policy = spec.child("policyName");
-    if policy.str().is_empty() {
-        errors.required(&policy.path, "");
-    } else {
-        errors.all(&policy.path, policy.str(), names::dns1123_subdomain(policy.str()));
-    }
-    param_ref(&mut errors, &spec.child("paramRef"));
-    // Upstream's path has this misspelling.
-    match_resources(&mut errors, &spec.child_as("matchResources", "matchResouces"));
-    errors
 }
