@@ -3,7 +3,7 @@
 use super::error::CliError;
 use super::exit::Exit;
 use super::{Cx, status};
-use crate::session::TaskState;
+use crate::session::{Mode, TaskState};
 
 pub(super) fn run(cx: &Cx) -> Result<Exit, CliError> {
     let view = cx.lab().status()?;
@@ -21,6 +21,22 @@ pub(super) fn run(cx: &Cx) -> Result<Exit, CliError> {
             ("cks-lab --help", "all commands"),
         ],
         Some(session) if session.interrupted => &[("cks-lab clean", "remove what is left of it")],
+        Some(session) if session.mode == Mode::Exam => match session.state {
+            TaskState::Preparing => {
+                &[("cks-lab exam resume", "start the clock"), ("cks-lab exam abort", "drop it")]
+            }
+            TaskState::Failed => &[("cks-lab stop", "remove it")],
+            TaskState::Submitted => &[
+                ("cks-lab exam review", "what it came to"),
+                ("cks-lab exam abort", "remove its clusters"),
+                ("cks-lab list", "what to practise next"),
+            ],
+            TaskState::Running => &[
+                ("cks-lab exam status", "what is left to do, and the time"),
+                ("cks-lab exam task", "the task, with the host to go to"),
+                ("cks-lab exam submit", "grade for good"),
+            ],
+        },
         Some(session) => match session.state {
             TaskState::Preparing => &[("cks-lab status", "is it ready?")],
             TaskState::Failed => &[("cks-lab stop", "remove it")],

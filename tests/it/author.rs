@@ -195,10 +195,12 @@ async fn the_skeleton_proves_itself() {
 
 #[tokio::test]
 async fn the_example_of_the_guide_proves_itself() {
-    let report = prove_all(&Catalog::embedded(), &["shrink-the-publisher"], &[]).await;
+    let catalog = Catalog::embedded();
+    let of = catalog.load("shrink-the-publisher", Variant(1)).unwrap().proofs.wrong.len();
+    let report = prove_all(&catalog, &["shrink-the-publisher"], &[]).await;
     assert_eq!(problems(&report), [] as [&str; 0]);
     assert!(report.passed);
-    assert_eq!(report.trials[0].cell(Column::Wrong), Cell::Shown { shown: 6, of: 6 });
+    assert_eq!(report.trials[0].cell(Column::Wrong), Cell::Shown { shown: of, of });
 }
 
 /// Each defect shows in its own column and in no other.

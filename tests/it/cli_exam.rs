@@ -79,6 +79,7 @@ async fn a_solved_exam_is_worth_everything_even_with_a_crash_in_the_middle() {
     for command in ["check", "hint", "solution"] {
         home.expect(2, &[command]).await.says(&["is an exam", "shown after it is submitted"]);
     }
+    home.expect(0, &[]).await.says(&["cks-lab exam status", "cks-lab exam submit"]);
     let shown = home.json(0, &["exam", "task", "2"]).await;
     assert_eq!((number(&shown["number"]), number(&shown["of"])), (2, 6));
     assert!(!text(&shown["text"]).is_empty());
