@@ -13,6 +13,7 @@ mod logs;
 mod process;
 mod register;
 pub mod shell;
+pub mod tree;
 mod volumes;
 
 pub use connections::NodeConnections;
