@@ -7,6 +7,7 @@ use std::time::Duration;
 
 mod connections;
 mod environment;
+pub mod host;
 pub mod images;
 pub(crate) mod kubelet;
 mod logs;

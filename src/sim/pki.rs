@@ -1,6 +1,7 @@
 //! Keys and certificates of one cluster: its CA, what the API server and the first clients present, the key that signs
 //! service-account tokens. Knows files and X.509, not who may ask for a certificate.
 
+pub(in crate::sim) mod authority;
 pub mod request;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -159,6 +160,19 @@ impl Pki {
         &self.token_key_pem
     }
 
+    /// Returns the public half of that key, as PEM.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`] when the key is damaged.
+    pub fn token_public_pem(&self) -> Result<String, PkiError> {
+        use rcgen::PublicKeyData as _;
+        let der = KeyPair::from_pem(&self.token_key_pem)?.subject_public_key_info();
+        let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der);
+        let lines: Vec<&str> =
+            (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
+        Ok(format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n")))
+    }
+
     pub(crate) fn token_key(&self) -> &EcdsaKeyPair {
         &self.token_key
     }
@@ -227,7 +241,8 @@ fn server_certificate(
     {
         params.subject_alt_names.push(SanType::DnsName(host.try_into()?));
     }
-    for address in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 96, 0, 1)] {
+    let node = (!nodes.is_empty()).then(|| crate::sim::bootstrap::node_address(0));
+    for address in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 96, 0, 1)].into_iter().chain(node) {
         params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(address)));
     }
     valid(&mut params, now, YEAR);
@@ -292,7 +307,7 @@ mod tests {
         let (chain, _) = pki.server_identity().unwrap();
         let (_, certificate) = x509_parser::parse_x509_certificate(&chain[0]).unwrap();
         let names = certificate.subject_alternative_name().unwrap().unwrap().value.general_names.len();
-        assert_eq!(names, 8);
+        assert_eq!(names, 9);
         assert_eq!(certificate.validity().not_before.timestamp(), now().as_second() - 300);
         let (_, authority) = x509_parser::pem::parse_x509_pem(pki.authority_pem().as_bytes()).unwrap();
         let authority = authority.parse_x509().unwrap();

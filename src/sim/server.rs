@@ -16,6 +16,7 @@ use super::pki::PkiError;
 use super::store::StoreError;
 use crate::persist::PersistError;
 use crate::sim::admission::SettingsError;
+use crate::sim::node::host::layout::LayoutError;
 
 pub use control::Control;
 pub use host::run;
@@ -68,6 +69,9 @@ pub enum ServerError {
     /// Its keys cannot be read or made.
     #[error("failed to prepare the keys of the cluster")]
     Pki(#[from] PkiError),
+    /// The files of its nodes cannot be written.
+    #[error("failed to write the files of a node")]
+    Nodes(#[source] std::io::Error),
     /// Its files cannot be read or written.
     #[error("failed to keep the state of the cluster")]
     Persist(#[from] PersistError),
@@ -77,4 +81,13 @@ pub enum ServerError {
     /// TLS cannot be set up with the cluster's keys.
     #[error("failed to set up TLS: {0}")]
     Tls(String),
+}
+
+impl From<LayoutError> for ServerError {
+    fn from(error: LayoutError) -> Self {
+        match error {
+            LayoutError::Persist(error) => error.into(),
+            LayoutError::Pki(error) => error.into(),
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! Bodies in Kubernetes' protobuf: the envelope, and any built-in kind by the numbers of the field table, to JSON.
-//! Answers are never protobuf, so there is no encoder.
+//! Answers are never protobuf; `write` is what etcd holds.
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
@@ -8,6 +8,10 @@ use super::resources::{GroupVersionKind, split_api_version};
 use crate::sim::quantity::Quantity;
 use crate::sim::schema::document::Document;
 use crate::sim::schema::{self, Schema, Type};
+
+mod write;
+
+pub(crate) use write::write;
 
 const MAGIC: [u8; 4] = *b"k8s\0";
 const MAX_DEPTH: usize = 100;

@@ -96,6 +96,11 @@ pub fn is_present(name: &ImageName) -> bool {
     CATALOGUE.as_ref().is_some_and(|catalogue| catalogue.present.contains(&whole))
 }
 
+/// Returns the images that nodes have from the start.
+pub fn present() -> impl Iterator<Item = &'static str> {
+    CATALOGUE.as_ref().into_iter().flat_map(|catalogue| catalogue.present.iter().map(String::as_str))
+}
+
 /// Returns the name as the runtime writes it: `docker.io/library/nginx:1.27`.
 pub fn full_name(name: &ImageName) -> String {
     match (name.tag.as_str(), name.digest.as_str()) {

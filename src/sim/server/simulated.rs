@@ -1,6 +1,6 @@
 //! One simulated cluster, brought up from its parts: in memory for tests, or on disk as the server hosts it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,8 @@ use crate::sim::bootstrap;
 use crate::sim::client::Client;
 use crate::sim::control_plane::{ControlPlane, Plan};
 use crate::sim::controllers::Authority;
-use crate::sim::node::NodeConnections;
+use crate::sim::node::host::{self, Hosts, NodeHost};
+use crate::sim::node::{NodeConnections, NodeLogs, NodeSpec};
 use crate::sim::pki::Pki;
 use crate::sim::store::Store;
 
@@ -141,6 +142,8 @@ pub struct SimulatedCluster {
     address: Option<SocketAddr>,
     tasks: JoinSet<()>,
     control_plane: Option<ControlPlane>,
+    /// The machines of its nodes; a cluster in memory has none.
+    hosts: Option<Hosts>,
 }
 
 impl SimulatedCluster {
@@ -169,7 +172,7 @@ impl SimulatedCluster {
         config: SimConfig,
         home: Home,
         clock: Arc<dyn Clock>,
-        plan: Plan,
+        mut plan: Plan,
     ) -> Result<Self, ServerError> {
         let (store, pki) = match &home {
             Home::Memory => (Store::in_memory(), Pki::generate(&config.nodes, clock.now())?),
@@ -183,6 +186,18 @@ impl SimulatedCluster {
                     pki
                 };
                 (Store::open(&dir.join(OBJECTS))?, pki)
+            }
+        };
+        let hosts = match &home {
+            Home::Memory => None,
+            Home::Dir(dir) => {
+                let nodes = NodeSpec::named(&config.nodes);
+                if !host::are_laid(dir) {
+                    host::layout::lay(dir, &config.name, &nodes, &pki, clock.now())?;
+                }
+                let hosts = Hosts::open(dir, nodes, &store, &clock)?;
+                plan.machine = Arc::new(hosts.clone());
+                Some(hosts)
             }
         };
         let authenticator =
@@ -207,18 +222,22 @@ impl SimulatedCluster {
             address: None,
             tasks: JoinSet::new(),
             control_plane: Some(control_plane),
+            hosts,
         };
         cluster.tasks.spawn(cluster.api.clone().clear_up_definitions());
         cluster.start_maintenance();
         Ok(cluster)
     }
 
-    /// Writes the keys and the objects into a folder, from which another cluster can be started.
+    /// Writes the keys, the files of the nodes and the objects into a folder, from which another cluster can be started.
     ///
     /// # Errors
     /// [`ServerError`] when they cannot be written.
     pub fn copy_to(&self, dir: &Path) -> Result<(), ServerError> {
         self.api.pki().save(&dir.join(KEYS))?;
+        if let Home::Dir(own) = &self.home {
+            host::copy(own, dir)?;
+        }
         Ok(self.api.store().copy_to(&dir.join(OBJECTS))?)
     }
 
@@ -249,6 +268,11 @@ impl SimulatedCluster {
         let listener = listener::bind(self.config.port).await?;
         let address = listener.local_addr().map_err(ServerError::Listen)?;
         let acceptor = listener::acceptor(self.api.pki())?;
+        if let Some(hosts) = &self.hosts {
+            let before = format!("https://{}:{}", Ipv4Addr::LOCALHOST, self.config.port);
+            let written = host::layout::address(hosts, &before, &listener::url(address));
+            written.map_err(ServerError::Nodes)?;
+        }
         self.config.port = address.port();
         self.api.set_address(address.to_string());
         self.address = Some(address);
@@ -302,6 +326,21 @@ impl SimulatedCluster {
     /// Returns the API.
     pub fn api(&self) -> &Api {
         &self.api
+    }
+
+    /// Returns the machines of the nodes; a cluster in memory has none.
+    pub fn hosts(&self) -> Option<&Hosts> {
+        self.hosts.as_ref()
+    }
+
+    /// Returns the machine of one node.
+    pub fn host(&self, node: &str) -> Option<&NodeHost> {
+        self.hosts.as_ref()?.get(node)
+    }
+
+    /// Returns the logs of the containers.
+    pub fn logs(&self) -> Option<&NodeLogs> {
+        self.control_plane.as_ref().map(ControlPlane::logs)
     }
 
     /// Returns what the cluster is.
