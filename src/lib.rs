@@ -1,6 +1,7 @@
 //! The library behind `cks-lab`. `docs/architecture.md` draws the modules and the direction of their use;
 //! `tests/it/architecture.rs` holds them to it.
 
+pub mod audit_policy;
 pub mod author;
 pub mod cel;
 pub mod check;

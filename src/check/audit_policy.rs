@@ -1,19 +1,17 @@
 //! `auditPolicy`: what an audit policy makes of requests: the level and the stages of each, the first rule that matches
 //! deciding, by the API server's rules.
 
-mod policy;
-
 use serde::{Deserialize, Serialize};
 
-pub use policy::{Level, Stage};
+pub use crate::audit_policy::{Level, Stage};
 
-use self::policy::{Policy, Request};
 use super::api::Api;
 use super::document::{self, Source};
 use super::permissions::unqualified;
 use super::subject::Subject;
 use super::task_file::Content;
 use super::{Check, CheckCx, CheckError, Finding, Verdict};
+use crate::audit_policy::{self, Outcome, Policy, Request};
 use crate::cluster::Capability;
 
 /// Evaluates an audit policy (`audit.k8s.io/v1`) on a table of requests.
@@ -98,15 +96,19 @@ impl Check for AuditPolicy {
             Content::Unusable(finding) => return Ok(Verdict::Fail(vec![finding])),
         };
         let label = self.source.label();
-        let policy = match Policy::parse(&text) {
+        let policy = match document::yaml::<Policy>(&text) {
             Ok(policy) => policy,
             Err(fault) => return Ok(Verdict::Fail(vec![fault.finding(&label, "an audit policy")])),
         };
-        let mut findings: Vec<Finding> = policy
-            .faults()
+        let said = [("apiVersion", &policy.api_version, "audit.k8s.io/v1"), ("kind", &policy.kind, "Policy")];
+        let mut findings: Vec<Finding> = said
             .into_iter()
-            .map(|(path, fault)| Finding::new(&label, path, "a valid policy", fault))
+            .filter(|(_, said, wanted)| said != wanted)
+            .map(|(path, said, wanted)| Finding::new(&label, path, wanted, said))
             .collect();
+        let faults = document::yaml(&text).map(|policy| audit_policy::faults(&policy)).unwrap_or_default();
+        let refused = |(path, fault)| Finding::new(&label, path, "what the API server accepts", fault);
+        findings.extend(faults.into_iter().map(refused));
         if !findings.is_empty() {
             return Ok(Verdict::Fail(findings));
         }
@@ -194,7 +196,7 @@ impl AuditRow {
         Ok(events)
     }
 
-    fn compare(&self, outcome: &policy::Outcome, label: &str, asked: &str, findings: &mut Vec<Finding>) {
+    fn compare(&self, outcome: &Outcome, label: &str, asked: &str, findings: &mut Vec<Finding>) {
         let by = match outcome.rule {
             Some(index) => format!("by rules[{index}]"),
             None => "no rule matches".to_owned(),

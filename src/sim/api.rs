@@ -38,6 +38,7 @@ use serde_json::{Value, json};
 pub use self::answer::{Body, BodyError};
 pub(crate) use self::decode::{parse_yaml, shape};
 pub use self::paths::VERSION;
+pub(crate) use self::request::RequestInfo;
 pub(crate) use self::rest::timestamp;
 pub use self::serve::Identity;
 pub use self::subresources::connect::{Connection, Connector};
@@ -46,6 +47,7 @@ use self::definitions::Compiled;
 use self::resources::{Resource, Resources};
 use super::admission::Chain;
 use super::attributes::UserInfo;
+use super::audit::Audit;
 use super::authn::{AUDIENCE, Authenticator, PeerCertificates, jwt};
 use super::authz::{Authorizer, Mode};
 use super::client::Client;
@@ -78,6 +80,7 @@ struct Inner {
     definitions: Mutex<()>,
     allocating: tokio::sync::Mutex<()>,
     connector: RwLock<Option<Arc<dyn Connector>>>,
+    audit: RwLock<Option<Arc<Audit>>>,
 }
 
 /// What an API server is made of, beside its store.
@@ -112,6 +115,7 @@ impl Api {
             definitions: Mutex::new(()),
             allocating: tokio::sync::Mutex::new(()),
             connector: RwLock::default(),
+            audit: RwLock::default(),
         }))
     }
 
@@ -193,6 +197,15 @@ impl Api {
     /// Lets the nodes answer connections into Pods.
     pub fn set_connector(&self, connector: Arc<dyn Connector>) {
         *self.0.connector.write().unwrap_or_else(PoisonError::into_inner) = Some(connector);
+    }
+
+    /// Audits requests from now on; nothing ends it.
+    pub fn set_audit(&self, audit: Option<Arc<Audit>>) {
+        *self.0.audit.write().unwrap_or_else(PoisonError::into_inner) = audit;
+    }
+
+    fn audit(&self) -> Option<Arc<Audit>> {
+        self.0.audit.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn connector(&self) -> Option<Arc<dyn Connector>> {

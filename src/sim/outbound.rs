@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use super::field::go_quote;
 use super::store::Store;
 
+mod kubeconfig;
 mod service;
 mod verify;
 

@@ -1,5 +1,6 @@
 //! Requests on resources: from verb and body to the registry's operations and back to an answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use http::{HeaderMap, Response};
 use serde_json::{Value, json};
 
 use super::answer::{self, Accepted, Body, Shape};
-use super::call::{Call, WriteOptions};
+use super::call::{Call, FieldValidation, WriteOptions};
 use super::fields::Selection;
 use super::request::{Query, RequestInfo};
 use super::resources::Resource;
@@ -34,6 +35,8 @@ pub(crate) struct ResourceRequest<'a> {
 pub(crate) struct Answered {
     pub(crate) response: Result<Response<Body>, Status>,
     pub(crate) warnings: Vec<String>,
+    /// What admission noted for the audit log.
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 impl ResourceRequest<'_> {
@@ -71,7 +74,7 @@ impl Api {
             call.warn(warning);
         }
         let response = self.dispatch(&mut call, request).await;
-        Answered { response, warnings: call.warnings }
+        Answered { response, warnings: call.warnings, annotations: call.audit_annotations }
     }
 
     async fn dispatch(
@@ -208,6 +211,24 @@ impl Api {
             call.warn(warning);
         }
         Ok(convert::to_storage(&resource, object))
+    }
+
+    /// Returns the body of a request as the audit log shows it: the object, the patch, or the options.
+    pub(crate) fn asked(&self, resource: &Resource, request: &ResourceRequest<'_>) -> Option<Value> {
+        let media_type = request.media_type();
+        let is_object =
+            matches!(&*request.info.verb, "create" | "update") && request.info.subresource.is_empty();
+        if is_object {
+            let custom = self.custom(resource);
+            let lenient = FieldValidation::Ignore;
+            return decode::object(media_type, &request.body, &resource.gvk(), custom.as_deref(), lenient)
+                .ok()
+                .map(|(object, _)| object);
+        }
+        match serde_json::from_slice(&request.body) {
+            Ok(body) => Some(body),
+            Err(_) => decode::parse_yaml(std::str::from_utf8(&request.body).ok()?).ok(),
+        }
     }
 
     /// Answers with an object in the shape that is wanted.

@@ -3,13 +3,10 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::sim::api::parse_yaml;
 use crate::sim::object::Fields as _;
-use crate::sim::outbound::{Identity, Target, Trust};
+use crate::sim::outbound::Target;
 
 /// What the plugin is configured with.
 #[derive(Debug, Clone)]
@@ -89,65 +86,11 @@ impl Configuration {
         }
         let text = read(path).ok_or_else(|| format!("stat {path}: no such file or directory"))?;
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let target = target(&text, &|file| {
+        let target = Target::from_kubeconfig(&text, &|file| {
             let file = if file.starts_with('/') { file.to_owned() } else { format!("{folder}/{file}") };
             read(&file).ok_or_else(|| format!("open {file}: no such file or directory"))
         })?;
         let default_allow = policy.truth("defaultAllow").unwrap_or_default();
         Ok(Self { target, allow_ttl, deny_ttl, retry_backoff, default_allow })
     }
-}
-
-/// Finds the backend in a kubeconfig.
-fn target(kubeconfig: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Result<Target, String> {
-    let config = parse_yaml(kubeconfig)?;
-    let invalid = |what: String| format!("invalid configuration: {what}");
-    let named = |list: &str, name: &str| -> Option<Value> {
-        config.items(list).iter().find(|entry| entry.text("name") == name).cloned()
-    };
-    let current = config.text("current-context");
-    let context = named("contexts", current).map(|context| context.at("context").clone());
-    let context = match (context, current) {
-        (Some(context), _) => context,
-        (None, "") => return Err(invalid("no server found for cluster \"\"".to_owned())),
-        (None, name) => return Err(invalid(format!("context was not found for specified context: {name}"))),
-    };
-    let (cluster, user) = (context.text("cluster"), context.text("user"));
-    let found = named("clusters", cluster)
-        .ok_or_else(|| invalid(format!("cluster {cluster:?} does not exist")))?
-        .at("cluster")
-        .clone();
-    let user = named("users", user).map(|user| user.at("user").clone()).unwrap_or_default();
-    // Data in the file itself goes before a file that it names.
-    let material = |of: &Value, field: &str| -> Result<String, String> {
-        match (of.text(&format!("{field}-data")), of.text(field)) {
-            ("", "") => Ok(String::new()),
-            ("", path) => read(path),
-            (data, _) => {
-                let bytes = STANDARD.decode(data).map_err(|error| error.to_string())?;
-                Ok(String::from_utf8_lossy(&bytes).into_owned())
-            }
-        }
-    };
-    let authority = material(&found, "certificate-authority")?;
-    let trust = if found.truth("insecure-skip-tls-verify") == Some(true) {
-        Trust::Anything
-    } else {
-        Trust::SignedBy(&authority)
-    };
-    let identity =
-        Identity { certificate: material(&user, "client-certificate")?, key: material(&user, "client-key")? };
-    let identity = (!identity.certificate.is_empty()).then_some(&identity);
-    let server = found.text("server");
-    if server.is_empty() {
-        return Err(invalid(format!("no server found for cluster {cluster:?}")));
-    }
-    let target = Target::url(server, trust, identity)?;
-    Ok(match (user.text("token"), user.text("username"), user.text("password")) {
-        ("", "", _) => target,
-        ("", name, password) => {
-            target.with_authorization(format!("Basic {}", STANDARD.encode(format!("{name}:{password}"))))
-        }
-        (token, ..) => target.with_authorization(format!("Bearer {token}")),
-    })
 }

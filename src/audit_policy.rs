@@ -1,11 +1,12 @@
-//! An audit policy as the API server reads it: its shape, its validation, and which rule a request falls under.
+//! An audit policy (`audit.k8s.io/v1`): its shape, and which rule a request falls under. Knows neither who reads policies
+//! nor who writes events.
+//!
+//! Upstream: `k8s.io/apiserver/pkg/audit/policy/checker.go`.
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-
-use super::document::{self, Malformed, nullable};
 
 /// How much of a request is logged.
 #[derive(
@@ -61,81 +62,110 @@ impl Stage {
     }
 }
 
-/// A policy.
+/// A policy. Unknown keys are faults; who reads more leniently drops them before.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Policy {
-    api_version: String,
-    kind: String,
+pub struct Policy {
+    /// `audit.k8s.io/v1`.
+    pub api_version: String,
+    /// `Policy`.
+    pub kind: String,
     #[serde(default)]
     #[expect(dead_code, reason = "a policy may have metadata, which mean nothing")]
     metadata: Option<Value>,
+    /// The rules, of which the first that matches decides.
     #[serde(default, deserialize_with = "nullable")]
-    rules: Vec<Rule>,
+    pub rules: Vec<Rule>,
+    /// Stages that are never written.
     #[serde(default, deserialize_with = "nullable")]
-    omit_stages: Vec<Stage>,
+    pub omit_stages: Vec<Stage>,
+    /// Whether bodies are written without `metadata.managedFields`.
     #[serde(default, deserialize_with = "nullable")]
-    omit_managed_fields: bool,
+    pub omit_managed_fields: bool,
 }
 
+/// A rule: every list that is not empty must match.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Rule {
-    level: Level,
+pub struct Rule {
+    /// How much is logged.
+    pub level: Level,
+    /// User names.
     #[serde(default, deserialize_with = "nullable")]
-    users: Vec<String>,
+    pub users: Vec<String>,
+    /// Groups, of which the user is in one.
     #[serde(default, deserialize_with = "nullable")]
-    user_groups: Vec<String>,
+    pub user_groups: Vec<String>,
+    /// Verbs.
     #[serde(default, deserialize_with = "nullable")]
-    verbs: Vec<String>,
+    pub verbs: Vec<String>,
+    /// Resources by group.
     #[serde(default, deserialize_with = "nullable")]
-    resources: Vec<GroupResources>,
+    pub resources: Vec<GroupResources>,
+    /// Namespaces; the empty one stands for resources outside namespaces.
     #[serde(default, deserialize_with = "nullable")]
-    namespaces: Vec<String>,
+    pub namespaces: Vec<String>,
+    /// Paths that are no resources; `*` at the end stands for anything.
     #[serde(default, deserialize_with = "nullable", rename = "nonResourceURLs")]
-    non_resource_urls: Vec<String>,
+    pub non_resource_urls: Vec<String>,
+    /// Stages that are not written, beside those of the policy.
     #[serde(default, deserialize_with = "nullable")]
-    omit_stages: Vec<Stage>,
+    pub omit_stages: Vec<Stage>,
+    /// As the policy's, for this rule.
     #[serde(default)]
-    omit_managed_fields: Option<bool>,
+    pub omit_managed_fields: Option<bool>,
 }
 
+/// Resources of one API group.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct GroupResources {
+pub struct GroupResources {
+    /// The group without version; empty for core.
     #[serde(default, deserialize_with = "nullable")]
-    group: String,
+    pub group: String,
+    /// `pods`, `pods/log`, `pods/*`, `*/scale`, `*`; all of the group when empty.
     #[serde(default, deserialize_with = "nullable")]
-    resources: Vec<String>,
+    pub resources: Vec<String>,
+    /// Names of objects; any when empty.
     #[serde(default, deserialize_with = "nullable")]
-    resource_names: Vec<String>,
+    pub resource_names: Vec<String>,
 }
 
 /// One request, as the policy sees it.
-pub(super) struct Request<'a> {
-    pub(super) user: &'a str,
-    pub(super) groups: &'a [String],
-    pub(super) verb: &'a str,
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The user's name; nothing when nobody knows who asks.
+    pub user: &'a str,
+    /// The user's groups.
+    pub groups: &'a [String],
+    /// The verb.
+    pub verb: &'a str,
     /// Group and `resource/subresource`; `None` when it is about a path.
-    pub(super) resource: Option<(&'a str, &'a str)>,
-    pub(super) namespace: &'a str,
-    pub(super) name: &'a str,
-    pub(super) path: &'a str,
+    pub resource: Option<(&'a str, &'a str)>,
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The object's name in the path.
+    pub name: &'a str,
+    /// The path.
+    pub path: &'a str,
 }
 
 /// What a policy makes of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
-    pub(super) level: Level,
+pub struct Outcome {
+    /// How much is logged.
+    pub level: Level,
     /// The rule that matched.
-    pub(super) rule: Option<usize>,
-    pub(super) omitted: BTreeSet<Stage>,
-    pub(super) omit_managed_fields: bool,
+    pub rule: Option<usize>,
+    /// The stages that are not written.
+    pub omitted: BTreeSet<Stage>,
+    /// Whether bodies are written without managed fields.
+    pub omit_managed_fields: bool,
 }
 
 impl Outcome {
     /// Returns how many events one such request gives.
-    pub(super) fn events(&self, verb: &str) -> u64 {
+    pub fn events(&self, verb: &str) -> u64 {
         if self.level == Level::None {
             return 0;
         }
@@ -149,54 +179,8 @@ impl Outcome {
 }
 
 impl Policy {
-    /// Parses a policy.
-    pub(super) fn parse(text: &str) -> Result<Self, Malformed> {
-        document::yaml(text)
-    }
-
-    /// Returns what the API server would refuse, with where it is.
-    pub(super) fn faults(&self) -> Vec<(String, String)> {
-        let mut faults = Vec::new();
-        let mut fault = |path: String, text: &str| faults.push((path, text.to_owned()));
-        if self.api_version != "audit.k8s.io/v1" {
-            fault("apiVersion".to_owned(), &format!("`{}`, not `audit.k8s.io/v1`", self.api_version));
-        }
-        if self.kind != "Policy" {
-            fault("kind".to_owned(), &format!("`{}`, not `Policy`", self.kind));
-        }
-        if self.rules.is_empty() {
-            fault("rules".to_owned(), "a policy without rules is refused");
-        }
-        for (index, rule) in self.rules.iter().enumerate() {
-            let at = format!("rules[{index}]");
-            let of_resources = !rule.resources.is_empty() || !rule.namespaces.is_empty();
-            if of_resources && !rule.non_resource_urls.is_empty() {
-                fault(format!("{at}.nonResourceURLs"), "a rule is about resources or about other paths");
-            }
-            for url in rule.non_resource_urls.iter().filter(|url| *url != "*") {
-                let place = || format!("{at}.nonResourceURLs");
-                if !url.starts_with('/') {
-                    fault(place(), &format!("`{url}` does not begin with /"));
-                }
-                if url.find('*').is_some_and(|star| star + 1 < url.len()) {
-                    fault(place(), &format!("`{url}` has a wildcard that is not at its end"));
-                }
-            }
-            for (nth, group) in rule.resources.iter().enumerate() {
-                if !group.group.is_empty() && !is_subdomain(&group.group) {
-                    let text = format!("`{}` is no name of an API group", group.group);
-                    fault(format!("{at}.resources[{nth}].group"), &text);
-                }
-                if !group.resource_names.is_empty() && group.resources.is_empty() {
-                    fault(format!("{at}.resources[{nth}].resourceNames"), "names without a resource");
-                }
-            }
-        }
-        faults
-    }
-
     /// Decides about a request: by the first rule that matches, and not at all without one.
-    pub(super) fn of(&self, request: &Request<'_>) -> Outcome {
+    pub fn of(&self, request: &Request<'_>) -> Outcome {
         let mut omitted: BTreeSet<Stage> = self.omit_stages.iter().copied().collect();
         match self.rules.iter().position(|rule| rule.matches(request)) {
             Some(index) => {
@@ -273,8 +257,79 @@ impl GroupResources {
     }
 }
 
-fn path_matches(spec: &str, path: &str) -> bool {
-    spec == "*" || spec == path || (spec.ends_with('*') && path.starts_with(spec.trim_end_matches('*')))
+/// Returns what the API server refuses in a policy of the right shape, with where it is and in its words
+/// (`k8s.io/apiserver/pkg/apis/audit/validation`).
+pub fn faults(policy: &Value) -> Vec<(String, String)> {
+    let mut faults = Vec::new();
+    stages(&policy["omitStages"], "omitStages", &mut faults);
+    for (index, rule) in list(&policy["rules"]).iter().enumerate() {
+        let at = format!("rules[{index}]");
+        match rule["level"].as_str().unwrap_or_default() {
+            "" => faults.push((format!("{at}.level"), "Required value".to_owned())),
+            level if LEVELS.contains(&level) => {}
+            level => {
+                let levels: Vec<String> = LEVELS.iter().map(|level| format!("{level:?}")).collect();
+                let text = format!("Unsupported value: {level:?}: supported values: {}", levels.join(", "));
+                faults.push((format!("{at}.level"), text));
+            }
+        }
+        let urls = list(&rule["nonResourceURLs"]);
+        for (nth, url) in urls.iter().enumerate() {
+            let text = url.as_str().unwrap_or_default();
+            let mut fault =
+                |detail| faults.push((format!("{at}.nonResourceURLs[{nth}]"), invalid(url, detail)));
+            if text != "*" && !text.starts_with('/') {
+                fault("non-resource URL rules must begin with a '/' character");
+            }
+            if text.find('*').is_some_and(|star| star + 1 < text.len()) {
+                fault("non-resource URL wildcards '*' must be the final character of the rule");
+            }
+        }
+        for group in list(&rule["resources"]) {
+            let name = group["group"].as_str().unwrap_or_default();
+            if !name.is_empty() && !is_subdomain(name) {
+                faults.push((format!("{at}.resources.group"), invalid(&group["group"], SUBDOMAIN)));
+            }
+            if !list(&group["resourceNames"]).is_empty() && list(&group["resources"]).is_empty() {
+                let text =
+                    invalid(&group["resourceNames"], "using resourceNames requires at least one resource");
+                faults.push((format!("{at}.resources.resourceNames"), text));
+            }
+        }
+        stages(&rule["omitStages"], &format!("{at}.omitStages"), &mut faults);
+        if !urls.is_empty() && !(list(&rule["resources"]).is_empty() && list(&rule["namespaces"]).is_empty())
+        {
+            let text = "rules cannot apply to both regular resources and non-resource URLs";
+            faults.push((format!("{at}.nonResourceURLs"), invalid(&rule["nonResourceURLs"], text)));
+        }
+    }
+    if list(&policy["rules"]).is_empty() {
+        faults.push((String::new(), "loaded illegal policy with 0 rules".to_owned()));
+    }
+    faults
+}
+
+const LEVELS: [&str; 4] = ["None", "Metadata", "Request", "RequestResponse"];
+const STAGES: [&str; 4] = ["RequestReceived", "ResponseStarted", "ResponseComplete", "Panic"];
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+    and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+    '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn invalid(value: &Value, detail: &str) -> String {
+    format!("Invalid value: {value}: {detail}")
+}
+
+fn stages(stages: &Value, at: &str, faults: &mut Vec<(String, String)>) {
+    for (index, stage) in list(stages).iter().enumerate() {
+        if !STAGES.contains(&stage.as_str().unwrap_or_default()) {
+            let detail = format!("allowed stages are {}", STAGES.join(","));
+            faults.push((format!("{at}[{index}]"), invalid(stage, &detail)));
+        }
+    }
 }
 
 fn is_subdomain(name: &str) -> bool {
@@ -285,6 +340,19 @@ fn is_subdomain(name: &str) -> bool {
             && !label.ends_with('-')
     };
     name.len() <= 253 && name.split('.').all(label)
+}
+
+/// Reads null as nothing given, as Kubernetes does.
+fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn path_matches(spec: &str, path: &str) -> bool {
+    spec == "*" || spec == path || (spec.ends_with('*') && path.starts_with(spec.trim_end_matches('*')))
 }
 
 #[cfg(test)]
@@ -301,8 +369,7 @@ mod tests {
         let text = format!(
             "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n{rules}"
         );
-        let policy = Policy::parse(&text).unwrap();
-        assert_eq!(policy.faults(), Vec::new());
+        let policy: Policy = serde_saphyr::from_str(&text).unwrap();
         let groups = ["system:authenticated".to_owned(), "dev".to_owned()];
         policy.of(&Request { user: "ann", groups: &groups, verb: "get", resource, namespace, name, path })
     }
@@ -344,25 +411,42 @@ mod tests {
 
     #[test]
     fn what_the_server_refuses_is_a_fault() {
-        for rules in [
-            "rules: []",
-            "rules: [{level: None, nonResourceURLs: [healthz]}]",
-            "rules: [{level: None, nonResourceURLs: [\"/a*b\"]}]",
-            "rules: [{level: None, nonResourceURLs: [/a], namespaces: [b]}]",
-            "rules: [{level: None, resources: [{group: apps/v1}]}]",
-            "rules: [{level: None, resources: [{resourceNames: [b]}]}]",
+        for (rules, expected) in [
+            ("rules: []", "loaded illegal policy with 0 rules"),
+            (
+                "rules: [{level: metadata}]",
+                "Unsupported value: \"metadata\": supported values: \"None\", \"Metadata\", \"Request\", \"RequestResponse\"",
+            ),
+            ("rules: [{users: [a]}]", "Required value"),
+            (
+                "rules: [{level: None, nonResourceURLs: [healthz]}]",
+                "Invalid value: \"healthz\": non-resource URL rules must begin with a '/' character",
+            ),
+            (
+                "rules: [{level: None, nonResourceURLs: [\"/a*b\"]}]",
+                "Invalid value: \"/a*b\": non-resource URL wildcards '*' must be the final character of the rule",
+            ),
+            (
+                "rules: [{level: None, nonResourceURLs: [/a], namespaces: [b]}]",
+                "Invalid value: [\"/a\"]: rules cannot apply to both regular resources and non-resource URLs",
+            ),
+            (
+                "rules: [{level: None, resources: [{resourceNames: [b]}]}]",
+                "Invalid value: [\"b\"]: using resourceNames requires at least one resource",
+            ),
+            (
+                "{omitStages: [Begin], rules: [{level: None}]}",
+                "Invalid value: \"Begin\": allowed stages are RequestReceived,ResponseStarted,ResponseComplete,Panic",
+            ),
         ] {
-            let policy =
-                Policy::parse(&format!("apiVersion: audit.k8s.io/v1\nkind: Policy\n{rules}\n")).unwrap();
-            assert_eq!(policy.faults().len(), 1, "{rules}");
+            let found = faults(&serde_saphyr::from_str(rules).unwrap());
+            assert_eq!(found.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), [expected]);
         }
-        for text in
-            ["rules: [{level: metadata}]", "rules: [{level: None, resource: [a]}]", "rules: [{users: [a]}]"]
-        {
-            assert!(
-                Policy::parse(&format!("apiVersion: audit.k8s.io/v1\nkind: Policy\n{text}\n")).is_err(),
-                "{text}"
-            );
-        }
+        let found =
+            faults(&serde_saphyr::from_str("rules: [{level: None, resources: [{group: apps/v1}]}]").unwrap());
+        assert!(
+            found[0].1.starts_with("Invalid value: \"apps/v1\": a lowercase RFC 1123 subdomain"),
+            "{found:?}"
+        );
     }
 }
