@@ -14,6 +14,7 @@ pub mod controllers;
 pub mod crd;
 pub mod cron;
 pub mod defaults;
+pub mod encryption;
 mod events;
 pub mod field;
 pub mod image;

@@ -37,16 +37,28 @@ pub struct Entry {
     /// The object, with `apiVersion` and `kind` of the storage version.
     pub object: Arc<Value>,
     json: OnceLock<Bytes>,
+    /// How it lies on disk, where it is encrypted.
+    sealed: Option<Bytes>,
 }
 
 impl Entry {
     fn new(revision: u64, object: Value) -> Self {
-        Self { revision, object: Arc::new(object), json: OnceLock::new() }
+        Self { revision, object: Arc::new(object), json: OnceLock::new(), sealed: None }
     }
 
     /// Wraps an object that is in no store, for what takes entries.
     pub fn unstored(object: Arc<Value>) -> Arc<Self> {
-        Arc::new(Self { revision: 0, object, json: OnceLock::new() })
+        Arc::new(Self { revision: 0, object, json: OnceLock::new(), sealed: None })
+    }
+
+    /// Returns the bytes that lie on disk where the object is encrypted.
+    pub fn sealed(&self) -> Option<&Bytes> {
+        self.sealed.as_ref()
+    }
+
+    /// Returns the bytes that lie on disk.
+    fn stored(&self) -> &Bytes {
+        self.sealed.as_ref().unwrap_or_else(|| self.json())
     }
 
     /// Returns the object as JSON, serialised once for all who read it.
@@ -170,8 +182,10 @@ pub enum StoreError {
     Damaged(String),
 }
 
-/// Changes values on their way to and from the disk: encryption at rest.
+/// Changes values on their way to and from the disk: encryption at rest. Keys are `namespace/name`.
 pub trait Transformer: Send + Sync + std::fmt::Debug {
+    /// Tells whether it has a say about a resource.
+    fn covers(&self, resource: &GroupResource) -> bool;
     /// Returns what to write for an object, or `None` to write it as it is.
     fn seal(&self, resource: &GroupResource, key: &str, plain: &[u8]) -> Option<Vec<u8>>;
     /// Returns the object behind what was written.
@@ -179,6 +193,21 @@ pub trait Transformer: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// A sentence when no key opens it.
     fn unseal(&self, resource: &GroupResource, key: &str, stored: &[u8]) -> Result<Vec<u8>, String>;
+    /// Tells whether what was written would be written in another way today.
+    fn is_stale(&self, resource: &GroupResource, stored: &[u8]) -> bool;
+}
+
+/// An object that lies on disk and that no key opens.
+#[derive(Debug, Clone)]
+pub struct Locked {
+    /// Its key: `namespace/name`.
+    pub key: String,
+    /// The revision at which it was written.
+    pub revision: u64,
+    /// What lies on disk.
+    pub stored: Bytes,
+    /// Why it cannot be read, in the words of whoever tried.
+    pub why: String,
 }
 
 /// The objects of one cluster. Clones share them.
@@ -194,6 +223,7 @@ struct Inner {
     writer: Mutex<Option<Disk>>,
     state: RwLock<State>,
     signal: watch::Sender<u64>,
+    transformer: RwLock<Option<Arc<dyn Transformer>>>,
 }
 
 #[derive(Debug, Default)]
@@ -208,6 +238,8 @@ struct State {
 #[derive(Debug)]
 struct Table {
     objects: BTreeMap<String, Arc<Entry>>,
+    /// Objects that nobody can read at the moment, by their keys; none of them is among `objects`.
+    locked: BTreeMap<String, Locked>,
     signal: watch::Sender<u64>,
 }
 
@@ -223,22 +255,74 @@ impl Store {
     /// [`StoreError::Io`] when the folder cannot be read or written, [`StoreError::Damaged`] when a complete record
     /// does not make sense. A torn last record, which was never acknowledged, is dropped.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        Self::open_with(dir, None)
-    }
-
-    /// Opens the store in `dir` with values transformed on their way.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_with(dir: &Path, transformer: Option<Arc<dyn Transformer>>) -> Result<Self, StoreError> {
         let mut state = State::default();
-        let disk = Disk::open(dir, transformer, |record, plain| state.replay(record, plain))?;
+        let disk = Disk::open(dir, |record, stored| state.replay(record, stored))?;
         Ok(Self::with(Some(disk), state))
     }
 
     fn with(disk: Option<Disk>, state: State) -> Self {
         let signal = watch::Sender::new(state.revision);
-        Self(Arc::new(Inner { writer: Mutex::new(disk), state: RwLock::new(state), signal }))
+        let transformer = RwLock::default();
+        Self(Arc::new(Inner { writer: Mutex::new(disk), state: RwLock::new(state), signal, transformer }))
+    }
+
+    /// Transforms values from now on, and finds out which of those that are there can be read so. What lies on disk stays
+    /// as it is until it is written again.
+    pub fn set_transformer(&self, transformer: Option<Arc<dyn Transformer>>) {
+        // Nothing is written meanwhile.
+        let _writer = self.writer();
+        self.transformer_mut().clone_from(&transformer);
+        let unseal = |resource: &GroupResource, key: &str, stored: &[u8]| match &transformer {
+            Some(transformer) => transformer.unseal(resource, key, stored),
+            None => super::encryption::unsealed(stored),
+        };
+        let mut state = self.write();
+        for (resource, table) in &mut state.tables {
+            let covered = transformer.as_ref().is_some_and(|transformer| transformer.covers(resource));
+            for locked in std::mem::take(&mut table.locked).into_values() {
+                let opened = unseal(resource, &locked.key, &locked.stored)
+                    .and_then(|plain| serde_json::from_slice(&plain).map_err(|error| error.to_string()));
+                match opened {
+                    Ok(object) => {
+                        let sealed = super::encryption::is_sealed(&locked.stored).then_some(locked.stored);
+                        let entry = Entry { sealed, ..Entry::new(locked.revision, object) };
+                        table.objects.insert(locked.key, Arc::new(entry));
+                    }
+                    Err(why) => {
+                        table.locked.insert(locked.key.clone(), Locked { why, ..locked });
+                    }
+                }
+            }
+            let locked = &mut table.locked;
+            table.objects.retain(|key, entry| {
+                if !covered && entry.sealed.is_none() {
+                    return true;
+                }
+                match unseal(resource, key, entry.stored()) {
+                    Ok(_) => true,
+                    Err(why) => {
+                        let (key, stored) = (key.clone(), entry.stored().clone());
+                        let lock = Locked { key: key.clone(), revision: entry.revision, stored, why };
+                        locked.insert(key, lock);
+                        false
+                    }
+                }
+            });
+        }
+    }
+
+    /// Returns why an object that is there cannot be read.
+    pub fn locked(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<String> {
+        let state = self.read();
+        let table = state.tables.get(resource)?;
+        table.locked.get(&key(namespace, name)).map(|locked| locked.why.clone())
+    }
+
+    /// Returns the objects of a resource, or those of one namespace, that cannot be read.
+    pub fn all_locked(&self, resource: &GroupResource, namespace: Option<&str>) -> Vec<Locked> {
+        let state = self.read();
+        let Some(table) = state.tables.get(resource) else { return Vec::new() };
+        within(&table.locked, namespace).map(|(_, locked)| locked.clone()).collect()
     }
 
     /// Returns the revision of the last change.
@@ -325,7 +409,9 @@ impl Store {
         let key = key(namespace, name);
         let (revision, resource) = {
             let state = self.read();
-            if state.tables.get(resource).is_some_and(|table| table.objects.contains_key(&key)) {
+            let is_there =
+                |table: &Table| table.objects.contains_key(&key) || table.locked.contains_key(&key);
+            if state.tables.get(resource).is_some_and(is_there) {
                 return Err(StoreError::Exists);
             }
             (state.revision + 1, state.name(resource))
@@ -333,8 +419,8 @@ impl Store {
         self.put(&mut writer, revision, resource, key, object, None)
     }
 
-    /// Replaces an object and returns it with its new resourceVersion. A replacement that equals what is there
-    /// changes nothing, not even the revision.
+    /// Replaces an object and returns it with its new resourceVersion. A replacement that equals what is there and lies on
+    /// disk as it should changes nothing, not even the revision.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Conflict`] when it is no longer at `expected_revision`, or
@@ -351,7 +437,9 @@ impl Store {
         let key = key(namespace, name);
         let (revision, resource, old) = self.expect(resource, &key, expected_revision)?;
         stamp(&mut object, old.revision);
-        if object == *old.object {
+        let is_stale =
+            self.transformer().is_some_and(|transformer| transformer.is_stale(&resource, old.stored()));
+        if object == *old.object && !is_stale {
             return Ok(old);
         }
         self.put(&mut writer, revision, resource, key, object, Some(old))
@@ -424,10 +512,13 @@ impl Store {
                         .tables
                         .iter()
                         .flat_map(|(resource, table)| {
-                            table
-                                .objects
-                                .iter()
-                                .map(|(key, entry)| (resource.clone(), key.clone(), entry.clone()))
+                            let readable = table.objects.iter().map(|(key, entry)| {
+                                (resource.clone(), key.clone(), entry.revision, entry.stored().clone())
+                            });
+                            let locked = table.locked.iter().map(|(key, locked)| {
+                                (resource.clone(), key.clone(), locked.revision, locked.stored.clone())
+                            });
+                            readable.chain(locked).collect::<Vec<_>>()
                         })
                         .collect();
                     Some((sequence, state.revision, disk.snapshot_writer(), all))
@@ -459,15 +550,6 @@ impl Store {
         }
     }
 
-    /// Returns the bytes that the disk holds for an object, sealed where values are transformed.
-    pub fn stored(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Vec<u8>> {
-        let entry = self.get(resource, namespace, name)?;
-        let writer = self.writer();
-        let sealed =
-            writer.as_ref().and_then(|disk| disk.seal(resource, &key(namespace, name), entry.json()));
-        Some(sealed.unwrap_or_else(|| entry.json().to_vec()))
-    }
-
     fn expect(
         &self,
         resource: &GroupResource,
@@ -496,9 +578,13 @@ impl Store {
         if is_deeper(&object, MAX_DEPTH) {
             return Err(StoreError::TooDeep);
         }
-        let entry = Arc::new(Entry::new(revision, object));
+        let mut entry = Entry::new(revision, object);
+        if let Some(transformer) = self.transformer() {
+            entry.sealed = transformer.seal(&resource, &key, entry.json()).map(Bytes::from);
+        }
+        let entry = Arc::new(entry);
         if let Some(disk) = writer.as_mut() {
-            disk.append(Op::Put, revision, &resource, &key, entry.json())?;
+            disk.append(Op::Put, revision, &resource, &key, entry.stored())?;
         }
         let change = if previous.is_some() { Change::Modified } else { Change::Added };
         self.publish(change, resource, key, entry.clone(), previous);
@@ -525,6 +611,14 @@ impl Store {
         self.0.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn transformer(&self) -> Option<Arc<dyn Transformer>> {
+        self.0.transformer.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn transformer_mut(&self) -> RwLockWriteGuard<'_, Option<Arc<dyn Transformer>>> {
+        self.0.transformer.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -544,9 +638,11 @@ impl State {
 
     fn table(&mut self, resource: &Arc<GroupResource>) -> &mut Table {
         let revision = self.revision;
-        self.tables
-            .entry(resource.clone())
-            .or_insert_with(|| Table { objects: BTreeMap::new(), signal: watch::Sender::new(revision) })
+        self.tables.entry(resource.clone()).or_insert_with(|| Table {
+            objects: BTreeMap::new(),
+            locked: BTreeMap::new(),
+            signal: watch::Sender::new(revision),
+        })
     }
 
     /// Returns where in the ring the changes after `revision` begin.
@@ -585,34 +681,57 @@ impl State {
         }
     }
 
-    fn replay(&mut self, record: &Record<'_>, plain: Option<&[u8]>) -> Result<(), StoreError> {
-        if record.in_snapshot && plain.is_none() {
+    fn replay(&mut self, record: &Record<'_>, stored: Option<&[u8]>) -> Result<(), StoreError> {
+        if record.in_snapshot && stored.is_none() {
             self.revision = record.revision;
             return Ok(());
         }
         let resource = self.name(&record.resource);
-        let Some(plain) = plain else {
+        let key = record.key.to_owned();
+        let was_locked = self.table(&resource).locked.remove(&key).is_some();
+        let Some(stored) = stored else {
             self.revision = record.revision;
+            if was_locked {
+                self.forget_changes();
+            }
             let Some(old) = self.table(&resource).objects.get(record.key).cloned() else { return Ok(()) };
             let mut object = Value::clone(&old.object);
             stamp(&mut object, record.revision);
             let entry = Arc::new(Entry::new(record.revision, object));
-            self.apply(Change::Deleted, resource, record.key.to_owned(), entry, Some(old));
+            self.apply(Change::Deleted, resource, key, entry, Some(old));
             return Ok(());
         };
-        let object: Value = serde_json::from_slice(plain)
+        if super::encryption::is_sealed(stored) {
+            // It is read once somebody brings the keys.
+            self.revision = self.revision.max(record.revision);
+            self.forget_changes();
+            let why = super::encryption::unsealed(stored).err().unwrap_or_default();
+            let stored = Bytes::copy_from_slice(stored);
+            let locked = Locked { key: key.clone(), revision: record.revision, stored, why };
+            let table = self.table(&resource);
+            table.objects.remove(&key);
+            table.locked.insert(key, locked);
+            return Ok(());
+        }
+        let object: Value = serde_json::from_slice(stored)
             .map_err(|error| StoreError::Damaged(format!("{resource} `{}`: {error}", record.key)))?;
         let entry = Arc::new(Entry::new(record.revision, object));
-        let _ = entry.json.set(Bytes::copy_from_slice(plain));
+        let _ = entry.json.set(Bytes::copy_from_slice(stored));
         if record.in_snapshot {
             self.revision = self.revision.max(record.revision);
-            self.table(&resource).objects.insert(record.key.to_owned(), entry);
+            self.table(&resource).objects.insert(key, entry);
             return Ok(());
         }
         let previous = self.table(&resource).objects.get(record.key).cloned();
         let change = if previous.is_some() { Change::Modified } else { Change::Added };
-        self.apply(change, resource, record.key.to_owned(), entry, previous);
+        self.apply(change, resource, key, entry, previous);
         Ok(())
+    }
+
+    /// Forgets the changes so far, of which one cannot be told: who watches must list again.
+    fn forget_changes(&mut self) {
+        self.ring.clear();
+        self.ring_bytes = 0;
     }
 }
 
@@ -685,10 +804,10 @@ fn key(namespace: &str, name: &str) -> String {
     if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
 }
 
-fn within<'a>(
-    objects: &'a BTreeMap<String, Arc<Entry>>,
+fn within<'a, T>(
+    objects: &'a BTreeMap<String, T>,
     namespace: Option<&str>,
-) -> std::collections::btree_map::Range<'a, String, Arc<Entry>> {
+) -> std::collections::btree_map::Range<'a, String, T> {
     match namespace {
         None | Some("") => objects.range::<String, _>(..),
         // `0` follows `/`.

@@ -84,6 +84,7 @@ impl Api {
     ) -> Result<Response<Body>, Status> {
         let resource = call.resource.clone();
         let verb = request.info.verb.as_str();
+        self.require_readable(call, verb)?;
         if !call.subresource.is_empty() {
             let Some(subresource) = resource.subresource(&call.subresource) else {
                 return Err(Status::no_such_path());
@@ -180,6 +181,26 @@ impl Api {
                 Ok(answer::object(200, &list, Accepted { shape: Shape::Full, ..request.accepted }))
             }
             _ => Err(not_allowed(&resource)),
+        }
+    }
+
+    /// Refuses what concerns an object that is encrypted with a key that is not there.
+    fn require_readable(&self, call: &Call, verb: &str) -> Result<(), Status> {
+        let storage = &call.resource.storage;
+        if !call.name.is_empty() {
+            let why = self.store().locked(storage, &call.namespace, &call.name);
+            return why.filter(|_| verb != "create").map_or(Ok(()), |why| Err(Status::internal(why)));
+        }
+        if verb == "create" {
+            return Ok(());
+        }
+        let scope = (!call.namespace.is_empty()).then_some(call.namespace.as_str());
+        match self.store().all_locked(storage, scope).first() {
+            Some(locked) => Err(Status::internal(format!(
+                "unable to transform key \"/registry/{}/{}\": {}",
+                storage.resource, locked.key, locked.why
+            ))),
+            None => Ok(()),
         }
     }
 

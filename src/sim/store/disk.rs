@@ -7,8 +7,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use super::StoreError;
 use super::crc::crc32;
-use super::{Entry, StoreError, Transformer};
 use crate::sim::resource::GroupResource;
 
 /// The smallest log that is worth rewriting.
@@ -40,7 +42,6 @@ pub(super) struct Record<'a> {
 #[derive(Debug)]
 pub(super) struct Disk {
     dir: PathBuf,
-    transformer: Option<Arc<dyn Transformer>>,
     log: File,
     sequence: u64,
     /// Where the last whole record ends.
@@ -59,7 +60,6 @@ type Replay<'a> = dyn FnMut(&Record<'_>, Option<&[u8]>) -> Result<(), StoreError
 impl Disk {
     pub(super) fn open(
         dir: &Path,
-        transformer: Option<Arc<dyn Transformer>>,
         mut replay: impl FnMut(&Record<'_>, Option<&[u8]>) -> Result<(), StoreError>,
     ) -> Result<Self, StoreError> {
         fs::create_dir_all(dir)?;
@@ -69,7 +69,7 @@ impl Disk {
             let path = dir.join(format!("snapshot.{start}"));
             let content = fs::read(&path)?;
             live = content.len() as u64;
-            let read = scan(&content, true, transformer.as_deref(), &mut replay)?;
+            let read = scan(&content, true, &mut replay)?;
             if !read.ended {
                 return Err(StoreError::Damaged(format!("`{}` is cut short", path.display())));
             }
@@ -84,7 +84,7 @@ impl Disk {
             let mut file = options().open(&path)?;
             let mut content = Vec::new();
             file.read_to_end(&mut content)?;
-            let read = scan(&content, false, transformer.as_deref(), &mut replay)?;
+            let read = scan(&content, false, &mut replay)?;
             sequence = number;
             grown += read.whole;
             let torn = read.whole < content.len() as u64;
@@ -112,17 +112,7 @@ impl Disk {
         }
         log.seek(SeekFrom::Start(len))?;
         sync_folder(dir)?;
-        let disk = Self {
-            dir: dir.to_owned(),
-            transformer,
-            log,
-            sequence,
-            len,
-            live,
-            grown,
-            dirty: true,
-            broken: false,
-        };
+        let disk = Self { dir: dir.to_owned(), log, sequence, len, live, grown, dirty: true, broken: false };
         disk.remove_older_than(start);
         Ok(disk)
     }
@@ -139,10 +129,6 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn seal(&self, resource: &GroupResource, key: &str, plain: &[u8]) -> Option<Vec<u8>> {
-        self.transformer.as_ref()?.seal(resource, key, plain)
-    }
-
     /// Writes one record.
     pub(super) fn append(
         &mut self,
@@ -150,15 +136,12 @@ impl Disk {
         revision: u64,
         resource: &GroupResource,
         key: &str,
-        plain: &[u8],
+        value: &[u8],
     ) -> io::Result<()> {
         if self.broken {
             return Err(io::Error::other("an earlier write failed half way"));
         }
-        let record = match self.seal(resource, key, plain) {
-            Some(sealed) if op == Op::Put => encode(op, revision, resource, key, &sealed),
-            _ => encode(op, revision, resource, key, plain),
-        };
+        let record = encode(op, revision, resource, key, value);
         if let Err(error) = self.log.write_all(&record) {
             let undone = self.log.set_len(self.len).and_then(|()| self.log.seek(SeekFrom::Start(self.len)));
             self.broken = undone.is_err();
@@ -198,7 +181,7 @@ impl Disk {
     }
 
     pub(super) fn snapshot_writer(&self) -> SnapshotWriter {
-        SnapshotWriter { dir: self.dir.clone(), transformer: self.transformer.clone() }
+        SnapshotWriter { dir: self.dir.clone() }
     }
 
     /// Forgets what the snapshot before log `sequence` has made needless.
@@ -224,7 +207,6 @@ impl Disk {
 /// Writes a snapshot beside the running log.
 pub(super) struct SnapshotWriter {
     dir: PathBuf,
-    transformer: Option<Arc<dyn Transformer>>,
 }
 
 impl SnapshotWriter {
@@ -233,16 +215,14 @@ impl SnapshotWriter {
         &self,
         sequence: u64,
         revision: u64,
-        all: &[(Arc<GroupResource>, String, Arc<Entry>)],
+        all: &[(Arc<GroupResource>, String, u64, Bytes)],
     ) -> io::Result<u64> {
         let path = self.dir.join("snapshot.new");
         let mut file = BufWriter::with_capacity(1 << 20, options().create(true).truncate(true).open(&path)?);
         file.write_all(FORMAT)?;
         let mut written = FORMAT.len() as u64;
-        for (resource, key, entry) in all {
-            let sealed = self.transformer.as_ref().and_then(|t| t.seal(resource, key, entry.json()));
-            let value = sealed.as_deref().unwrap_or_else(|| entry.json());
-            let record = encode(Op::Put, entry.revision, resource, key, value);
+        for (resource, key, revision, stored) in all {
+            let record = encode(Op::Put, *revision, resource, key, stored);
             written += record.len() as u64;
             file.write_all(&record)?;
         }
@@ -299,12 +279,7 @@ struct Scan {
     ended: bool,
 }
 
-fn scan(
-    content: &[u8],
-    in_snapshot: bool,
-    transformer: Option<&dyn Transformer>,
-    replay: &mut Replay<'_>,
-) -> Result<Scan, StoreError> {
+fn scan(content: &[u8], in_snapshot: bool, replay: &mut Replay<'_>) -> Result<Scan, StoreError> {
     let mut at = 0;
     let mut ended = false;
     if let Some(start) = content.get(..FORMAT.len()) {
@@ -327,9 +302,6 @@ fn scan(
             replay(&record, None)?;
         } else if op == Op::Delete as u8 {
             replay(&record, None)?;
-        } else if let Some(transformer) = transformer {
-            let plain = transformer.unseal(&record.resource, key, value).map_err(StoreError::Damaged)?;
-            replay(&record, Some(&plain))?;
         } else {
             replay(&record, Some(value))?;
         }

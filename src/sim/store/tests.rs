@@ -207,36 +207,3 @@ fn compaction_keeps_the_objects_and_drops_the_history() {
     assert_eq!((content(&store), store.revision()), (before, revision));
     assert!(matches!(store.watch(None, Some(1)), Err(StoreError::Expired)));
 }
-
-#[derive(Debug)]
-struct Rot13;
-
-impl Transformer for Rot13 {
-    fn seal(&self, resource: &GroupResource, _key: &str, plain: &[u8]) -> Option<Vec<u8>> {
-        (resource.resource == "secrets")
-            .then(|| [b"sealed:", plain.iter().map(|b| b ^ 13).collect::<Vec<_>>().as_slice()].concat())
-    }
-
-    fn unseal(&self, _: &GroupResource, _: &str, stored: &[u8]) -> Result<Vec<u8>, String> {
-        Ok(match stored.strip_prefix(b"sealed:") {
-            Some(sealed) => sealed.iter().map(|b| b ^ 13).collect(),
-            None => stored.to_vec(),
-        })
-    }
-}
-
-#[test]
-fn values_are_sealed_on_disk_alone() {
-    let secrets = GroupResource::of("", "secrets");
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open_with(dir.path(), Some(Arc::new(Rot13))).unwrap();
-    store
-        .create(&secrets, "a", "s", json!({"metadata": {"name": "s", "namespace": "a"}, "data": "hunter2"}))
-        .unwrap();
-    assert!(store.stored(&secrets, "a", "s").unwrap().starts_with(b"sealed:"));
-    drop(store);
-    let log = fs::read(dir.path().join("log.0")).unwrap();
-    assert!(!log.windows(7).any(|w| w == b"hunter2"));
-    let store = Store::open_with(dir.path(), Some(Arc::new(Rot13))).unwrap();
-    assert_eq!(store.get(&secrets, "a", "s").unwrap().object["data"], "hunter2");
-}

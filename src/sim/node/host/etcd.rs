@@ -107,18 +107,20 @@ impl NodeHost {
                 if wanted(&at) {
                     found.push(EtcdKey {
                         key: at,
-                        value: self.stored(&resource, &entry),
+                        value: entry.sealed().map_or_else(|| plain(&entry), |sealed| sealed.to_vec()),
                         revision: entry.revision,
                     });
+                }
+            }
+            for locked in self.store().all_locked(&resource, None) {
+                let at = format!("{folder}/{}", locked.key);
+                if wanted(&at) {
+                    found.push(EtcdKey { key: at, value: locked.stored.to_vec(), revision: locked.revision });
                 }
             }
         }
         found.sort_by(|a, b| a.key.cmp(&b.key));
         found
-    }
-
-    fn stored(&self, _resource: &GroupResource, entry: &Entry) -> Vec<u8> {
-        plain(entry)
     }
 
     /// Finds the etcd that runs here.
