@@ -2,6 +2,7 @@
 //! here, with Kubernetes' function library, and with its wording of what is wrong.
 
 mod check;
+mod estimate;
 mod eval;
 mod library;
 mod macros;
@@ -9,6 +10,7 @@ mod opaque;
 pub mod re2;
 mod shape;
 mod signature;
+mod sizes;
 mod types;
 mod value;
 
@@ -24,6 +26,7 @@ use serde_json::Value;
 pub use eval::Variables;
 pub use opaque::{Access, Authorize, Authorizer, Decision, Opaque};
 pub use shape::{RESERVED, Shape, escape};
+pub use sizes::Sizes;
 pub use types::{ObjectType, Type};
 pub use value::{Key, List, Map, Text, Val};
 
@@ -78,7 +81,7 @@ impl Environment {
     pub fn compile(&self, source: &str) -> Result<Program, CelError> {
         let (expr, info) = parse(source, self.bind)?;
         match check::check(&expr, &self.names) {
-            Ok(output) => Ok(Program { expr, source: source.to_owned(), output }),
+            Ok(checked) => Ok(Program { expr, source: source.to_owned(), output: checked.output }),
             Err(faults) => {
                 let mut faults: Vec<(usize, usize, String)> = faults
                     .into_iter()
@@ -90,6 +93,16 @@ impl Environment {
                 faults.sort_by_key(|fault| (fault.0, fault.1));
                 Err(faulty(source, &faults))
             }
+        }
+    }
+}
+
+impl Environment {
+    /// Returns the most that a program of this environment may cost, whose variables are of these sizes.
+    pub fn estimate(&self, program: &Program, sizes: &Sizes) -> u64 {
+        match check::check(&program.expr, &self.names) {
+            Ok(checked) => estimate::most(&program.expr, &checked, sizes),
+            Err(_) => 0,
         }
     }
 }

@@ -20,7 +20,7 @@ const OBJECTS: &[(&str, &str, &str)] = &[
     (
         "/api/v1/namespaces/default/services",
         "x",
-        r#"{"metadata": {"name": "x"}, "spec": {"selector": {"app": "x"}, "ports": [{"port": 80}, {"name": "b", "port": 81}]}}"#,
+        r#"{"metadata": {"name": "x"}, "spec": {"selector": {"app": "x"}, "ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]}}"#,
     ),
     (
         "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 
 use super::library::{LIBRARY, regexes, time};
+use super::signature::Signature;
 use super::types::{Bindings, Type, most_general, signature};
 
 /// A fault and the node it is told at.
@@ -36,16 +37,39 @@ pub(super) const OBJECT: &str = "Object";
 /// The type of one operation of a patch that a mutation writes.
 pub(super) const JSON_PATCH: &str = "JSONPatch";
 
-/// Checks an expression and returns the type it gives.
-pub(super) fn check(expr: &IdedExpr, names: &Names) -> Result<Type, Vec<TypeFault>> {
-    let mut checker =
-        Checker { names, scopes: Vec::new(), bindings: Bindings::default(), next: 0, faults: Vec::new() };
+/// What is known of an expression without faults.
+#[derive(Debug)]
+pub(super) struct Checked {
+    /// The type that it gives.
+    pub(super) output: Type,
+    /// The type of each of its nodes.
+    pub(super) types: BTreeMap<u64, Type>,
+    /// The ways of each call that may be meant.
+    pub(super) overloads: BTreeMap<u64, Vec<&'static Signature>>,
+}
+
+/// Checks an expression.
+pub(super) fn check(expr: &IdedExpr, names: &Names) -> Result<Checked, Vec<TypeFault>> {
+    let mut checker = Checker {
+        names,
+        scopes: Vec::new(),
+        bindings: Bindings::default(),
+        next: 0,
+        faults: Vec::new(),
+        types: BTreeMap::new(),
+        overloads: BTreeMap::new(),
+    };
     let found = checker.of(expr);
-    let found = checker.bindings.substitute(&found, true);
+    let output = checker.bindings.substitute(&found, true);
     if checker.faults.is_empty() {
         literals(expr, &mut checker.faults);
     }
-    if checker.faults.is_empty() { Ok(found) } else { Err(checker.faults) }
+    if !checker.faults.is_empty() {
+        return Err(checker.faults);
+    }
+    let Checker { bindings, types, overloads, .. } = checker;
+    let settled = |(id, found): (u64, Type)| (id, bindings.substitute(&found, true));
+    Ok(Checked { output, types: types.into_iter().map(settled).collect(), overloads })
 }
 
 /// Finds literal texts that can never be what a function reads them as.
@@ -91,6 +115,8 @@ struct Checker<'n> {
     bindings: Bindings,
     next: u32,
     faults: Vec<TypeFault>,
+    types: BTreeMap<u64, Type>,
+    overloads: BTreeMap<u64, Vec<&'static Signature>>,
 }
 
 impl Checker<'_> {
@@ -109,6 +135,12 @@ impl Checker<'_> {
     }
 
     fn of(&mut self, node: &IdedExpr) -> Type {
+        let found = self.infer(node);
+        self.types.insert(node.id, found.clone());
+        found
+    }
+
+    fn infer(&mut self, node: &IdedExpr) -> Type {
         match &node.expr {
             Expr::Unspecified => Type::Error,
             Expr::Literal(value) => match value {
@@ -269,6 +301,7 @@ impl Checker<'_> {
             let wanted: Vec<Type> =
                 overload.signature.args.iter().map(|arg| renamed.substitute(arg, false)).collect();
             if self.bindings.all_assignable(&wanted, args) {
+                self.overloads.entry(id).or_default().push(&overload.signature);
                 let returned = renamed.substitute(&overload.signature.result, false);
                 let returned = self.bindings.substitute(&returned, false);
                 result = Some(match result {

@@ -2,6 +2,7 @@
 
 mod answer;
 mod call;
+pub(crate) mod conversion;
 pub(crate) mod convert;
 mod decode;
 mod definitions;

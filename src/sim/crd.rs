@@ -1,6 +1,7 @@
 //! Custom resources: what a CustomResourceDefinition's schema makes of an object. Pruning, defaults, validation and
 //! CEL rules, each by the rules of k8s.io/apiextensions-apiserver. Knows values, no store and no requests.
 
+mod costs;
 mod defaults;
 mod definition;
 mod formats;
@@ -16,6 +17,7 @@ use super::api::resources::Resource;
 use super::field::{ErrorList, FieldError, Path};
 use super::object::{self, Fields as _};
 
+pub use costs::{Cardinality, Costs, within};
 pub use definition::{CLEANUP_FINALIZER, accept, begin_deletion, validate_schema};
 pub use rules::{validate_expressions, validate_rules};
 
@@ -26,6 +28,7 @@ pub struct CustomVersion {
     rules: rules::Rules,
     status: bool,
     scale: Option<Scale>,
+    defaults: bool,
 }
 
 /// Where a custom resource keeps what the scale subresource shows.
@@ -60,7 +63,8 @@ impl CustomVersion {
             selector_path: scale.at("labelSelectorPath").as_str().map(str::to_owned),
         });
         let status = version.dig(&["subresources", "status"]).is_object();
-        Some(Arc::new(Self { rules: rules::Rules::compile(&schema), schema, status, scale }))
+        let (rules, defaults) = (rules::Rules::compile(&schema), defaults::any(&schema));
+        Some(Arc::new(Self { rules, schema, status, scale, defaults }))
     }
 
     /// Returns the structural schema.
@@ -81,6 +85,11 @@ impl CustomVersion {
     /// Takes out the fields that the schema does not know and returns their paths, in order.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         prune::prune(&self.schema, object)
+    }
+
+    /// Tells whether the schema has any defaults.
+    pub fn has_defaults(&self) -> bool {
+        self.defaults
     }
 
     /// Fills in the schema's defaults.
@@ -179,7 +188,7 @@ fn scale_errors(object: &Value, path: &str, errors: &mut ErrorList) {
 }
 
 /// Names the type that Go's JSON decoder gives a value.
-fn go_type(value: &Value) -> &'static str {
+pub(crate) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
         Value::Bool(_) => "bool",

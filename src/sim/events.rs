@@ -14,6 +14,8 @@ use super::meta;
 use super::resource::GroupResource;
 
 const EVENTS: GroupResource = GroupResource::of("", "events");
+const NODES: GroupResource = GroupResource::of("", "nodes");
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// How many different messages of one kind are kept apart before they are combined.
 const DISTINCT_MESSAGES: usize = 10;
 /// After how long a pause combining starts anew.
@@ -61,6 +63,18 @@ struct Occurrence {
     message: String,
     style: Style,
     at: Timestamp,
+}
+
+impl Occurrence {
+    /// Names the process that a component of the control plane runs as: by the host that it is on.
+    fn instance(&self) -> String {
+        let nodes = self.client.store().list(&NODES, None);
+        let host = nodes
+            .iter()
+            .find(|node| !node.object["metadata"]["labels"][CONTROL_PLANE].is_null())
+            .map_or("", |node| node.name());
+        format!("{}-{host}", self.component)
+    }
 }
 
 /// Where all components of a cluster hand in their events. Dropping the last clone ends the task.
@@ -290,7 +304,7 @@ impl Correlator {
         event["lastTimestamp"] = Value::Null;
         event["source"] = json!({});
         event["reportingComponent"] = o.component.clone().into();
-        event["reportingInstance"] = o.component.clone().into();
+        event["reportingInstance"] = o.instance().into();
         let key = format!(
             "{action}\0{}\0{}\0{}\0{}\0{}",
             o.component,

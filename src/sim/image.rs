@@ -22,8 +22,9 @@ impl ImageName {
         let form = FORM.get_or_init(|| {
             let host = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])";
             let part = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
+            // Letters of ASCII, as in Go; those of all scripts would make this the largest thing in memory.
             Regex::new(&format!(
-                r"^(?:((?:{host}(?:\.{host})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?)/)?({part}(?:/{part})*)(?::([\w][\w.-]{{0,127}}))?(?:@([A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{{32,}}))?$"
+                r"^(?:((?:{host}(?:\.{host})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?)/)?({part}(?:/{part})*)(?::([0-9A-Za-z_][0-9A-Za-z_.-]{{0,127}}))?(?:@([A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{{32,}}))?$"
             ))
             .ok()
         });
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_has_no_form_is_no_name() {
-        for name in ["", "Nginx", "nginx:1.22:3", " nginx", "a//b", &"a".repeat(64)] {
+        for name in ["", "Nginx", "nginx:é", "nginx:-x", "nginx:1.22:3", " nginx", "a//b", &"a".repeat(64)] {
             assert_eq!(ImageName::parse(name), None, "{name:?}");
         }
     }

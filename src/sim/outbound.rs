@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -13,10 +15,12 @@ use ipnet::IpNet;
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::field::go_quote;
+use super::object::Fields as _;
 use super::store::Store;
 
 mod kubeconfig;
@@ -121,6 +125,22 @@ impl Target {
             tls: verify::config(Trust::SignedBy(authorities), None)?,
             authorization: None,
         })
+    }
+
+    /// Aims at what the `clientConfig` of a webhook names: a URL, or a Service.
+    ///
+    /// # Errors
+    /// What is wrong with the URL or the certificates.
+    pub fn configured(store: &Store, client: &Value) -> Result<Self, String> {
+        let bundle = STANDARD.decode(client.text("caBundle")).unwrap_or_default();
+        let bundle = String::from_utf8_lossy(&bundle);
+        let service = client.at("service");
+        if !service.is_object() {
+            return Self::url(client.text("url"), Trust::SignedBy(&bundle), None);
+        }
+        let port = service.int("port").and_then(|port| u16::try_from(port).ok()).unwrap_or(443);
+        let place = (service.text("namespace"), service.text("name"), port);
+        Self::service(store, place, service.text("path"), &bundle)
     }
 
     /// Sends this header along, such as `Bearer TOKEN`.

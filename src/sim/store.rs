@@ -61,6 +61,12 @@ impl Entry {
         self.sealed.as_ref().unwrap_or_else(|| self.json())
     }
 
+    /// Returns the same version of the object in another form.
+    #[must_use]
+    pub fn as_object(&self, object: Value) -> Arc<Self> {
+        Arc::new(Self::new(self.revision, object))
+    }
+
     /// Returns the object as JSON, serialised once for all who read it.
     pub fn json(&self) -> &Bytes {
         self.json.get_or_init(|| Bytes::from(to_json(&self.object)))
@@ -129,6 +135,13 @@ pub struct Event {
 }
 
 impl Event {
+    /// Returns the same change with its objects in another form.
+    #[must_use]
+    pub fn with(&self, entry: Arc<Entry>, previous: Option<Arc<Entry>>) -> Self {
+        let (revision, change, resource) = (self.revision, self.change, self.resource.clone());
+        Self { revision, change, resource, entry, previous, line: OnceLock::new(), weight: self.weight }
+    }
+
     /// Returns the line that a JSON watch without a selector sends for it, serialised once for all watches.
     pub fn line(&self) -> &Bytes {
         self.line.get_or_init(|| {

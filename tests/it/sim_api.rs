@@ -2,6 +2,7 @@
 
 mod answers;
 mod clients;
+mod conversions;
 mod copy;
 mod crash;
 mod exec;

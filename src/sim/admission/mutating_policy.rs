@@ -99,7 +99,7 @@ impl Plugin for MutatingAdmissionPolicy {
                 continue;
             }
             let mut found = Vec::new();
-            self.invoke(cx, request, &policy, &own, &mut found)?;
+            self.invoke(cx, request, &policy, &own, &mut found).await?;
             if policy["spec"].text("failurePolicy") != "Ignore" {
                 faults.append(&mut found);
             }
@@ -111,7 +111,7 @@ impl Plugin for MutatingAdmissionPolicy {
 
 impl MutatingAdmissionPolicy {
     /// Lets one policy change the object, for each binding and parameter that is for the request.
-    fn invoke(
+    async fn invoke(
         &self,
         cx: &AdmissionCx<'_>,
         request: &mut AdmissionRequest,
@@ -172,7 +172,7 @@ impl MutatingAdmissionPolicy {
             }
         }
         for invocation in &invocations {
-            invocation.run(cx, request, faults)?;
+            invocation.run(cx, request, faults).await?;
         }
         Ok(())
     }
@@ -215,7 +215,7 @@ impl Invocation<'_> {
         format!("{}/{}/{}/{}", self.name, self.binding, metadata.text("namespace"), metadata.text("name"))
     }
 
-    fn run(
+    async fn run(
         &self,
         cx: &AdmissionCx<'_>,
         request: &mut AdmissionRequest,
@@ -229,7 +229,7 @@ impl Invocation<'_> {
                 message,
             });
         };
-        match self.conditions(cx, request, &namespace) {
+        match self.conditions(cx, request, &namespace).await {
             Conditions::Met => {}
             Conditions::NotMet => return Ok(()),
             Conditions::Failed(why) => {
@@ -246,7 +246,7 @@ impl Invocation<'_> {
             if request.object.is_none() {
                 break;
             }
-            match self.mutate(cx, request, &namespace, mutation) {
+            match self.mutate(cx, request, &namespace, mutation).await {
                 Ok(object) => request.object = Some(object),
                 Err(why) => fault(why),
             }
@@ -261,14 +261,24 @@ impl Invocation<'_> {
         Ok(())
     }
 
-    fn conditions(&self, cx: &AdmissionCx<'_>, request: &AdmissionRequest, namespace: &Value) -> Conditions {
-        self.with_inputs(cx, request, namespace, request.object(), |inputs| {
+    async fn conditions(
+        &self,
+        cx: &AdmissionCx<'_>,
+        request: &AdmissionRequest,
+        namespace: &Value,
+    ) -> Conditions {
+        let object = match versioned::versioned(cx, request, self.matched, request.object()).await {
+            Ok(object) => object,
+            Err(status) => return Conditions::Failed(status.message),
+        };
+        let met = self.with_inputs(cx, request, namespace, &object, |inputs| {
             expression::conditions(&self.compiled.conditions, inputs)
-        })
+        });
+        met.await.unwrap_or_else(Conditions::Failed)
     }
 
     /// Returns the object as one mutation makes it.
-    fn mutate(
+    async fn mutate(
         &self,
         cx: &AdmissionCx<'_>,
         request: &AdmissionRequest,
@@ -276,12 +286,15 @@ impl Invocation<'_> {
         mutation: &Mutation,
     ) -> Result<Value, String> {
         let program = mutation.program.as_ref().map_err(Clone::clone)?;
-        let object = versioned::versioned(cx, request, self.matched, request.object());
-        let given = self.with_inputs(cx, request, namespace, request.object(), |inputs| {
+        let object = versioned::versioned(cx, request, self.matched, request.object())
+            .await
+            .map_err(|status| status.message)?;
+        let given = self.with_inputs(cx, request, namespace, &object, |inputs| {
             let mut budget = expression::BUDGET;
             let value = inputs.evaluate(program, &mut budget).map_err(|stop| stop.to_string())?;
             value.to_json().ok_or_else(|| "the expression gives no JSON".to_owned())
-        })?;
+        });
+        let given = given.await??;
         let changed = match mutation.kind {
             Kind::ApplyConfiguration => {
                 let kind = versioned::kind_of(request, self.matched);
@@ -292,29 +305,31 @@ impl Invocation<'_> {
             }
             Kind::JsonPatch => patch::json_patch(&object, &given)?,
         };
-        versioned::read(cx, request, self.matched, &changed)
+        versioned::read(cx, request, self.matched, &changed).await
     }
 
-    fn with_inputs<T>(
+    /// Evaluates something with all that expressions may use; `object` is in the version that the policy wants.
+    async fn with_inputs<T>(
         &self,
         cx: &AdmissionCx<'_>,
         request: &AdmissionRequest,
         namespace: &Value,
         object: &Value,
         act: impl FnOnce(&Inputs<'_>) -> T,
-    ) -> T {
+    ) -> Result<T, String> {
+        let old = versioned::versioned(cx, request, self.matched, request.old())
+            .await
+            .map_err(|status| status.message)?;
         let host = Host { authorizer: cx.authorizer, user: &request.user };
         let value = expression::request_value(request, self.matched);
-        let object = versioned::versioned(cx, request, self.matched, object);
-        let old = versioned::versioned(cx, request, self.matched, request.old());
-        let inputs = Inputs::new(&object, &old, &value, namespace, &self.compiled.variables)
+        let inputs = Inputs::new(object, &old, &value, namespace, &self.compiled.variables)
             .with_authorizer(&host, request);
         let none = Value::Null;
-        if self.declares_params {
+        Ok(if self.declares_params {
             act(&inputs.with_params(self.params.as_deref().unwrap_or(&none)))
         } else {
             act(&inputs)
-        }
+        })
     }
 }
 

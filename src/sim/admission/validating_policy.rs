@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::compiled::Compiled;
 use super::expression::{self, Conditions, Gives, Host, Inputs, Names, Stop, Variable};
-use super::{AdmissionCx, AdmissionRequest, Plugin, matching, params};
+use super::{AdmissionCx, AdmissionRequest, Plugin, matching, params, versioned};
 use crate::cel::{Program, Val};
 use crate::sim::object::Fields as _;
 use crate::sim::resource::GroupResource;
@@ -92,7 +92,7 @@ impl Plugin for ValidatingAdmissionPolicy {
                 .map(|binding| binding.object.clone())
                 .collect();
             if !own.is_empty() {
-                self.judge(cx, request, policy, &own, &mut denied)?;
+                self.judge(cx, request, policy, &own, &mut denied).await?;
             }
         }
         match denied.into_iter().next() {
@@ -103,7 +103,7 @@ impl Plugin for ValidatingAdmissionPolicy {
 }
 
 impl ValidatingAdmissionPolicy {
-    fn judge(
+    async fn judge(
         &self,
         cx: &AdmissionCx<'_>,
         request: &mut AdmissionRequest,
@@ -136,6 +136,8 @@ impl ValidatingAdmissionPolicy {
             }
         };
         let compiled = self.compiled.of(policy, |policy| Policy::compile(policy.at("spec")));
+        let object = versioned::versioned(cx, request, &matched, request.object()).await?;
+        let old = versioned::versioned(cx, request, &matched, request.old()).await?;
         let request_value = expression::request_value(request, &matched);
         let namespace = expression::namespace_value(cx, request)?;
         let mut published: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -164,6 +166,7 @@ impl ValidatingAdmissionPolicy {
                 let verdict = evaluate(
                     cx,
                     request,
+                    (&object, &old),
                     &compiled,
                     ignores,
                     &request_value,
@@ -238,6 +241,7 @@ struct Verdict {
 fn evaluate(
     cx: &AdmissionCx<'_>,
     request: &AdmissionRequest,
+    (object, old): (&Value, &Value),
     policy: &Policy,
     ignores: bool,
     request_value: &Value,
@@ -247,7 +251,7 @@ fn evaluate(
 ) -> Verdict {
     let host = Host { authorizer: cx.authorizer, user: &request.user };
     let inputs = |variables| {
-        let inputs = Inputs::new(request.object(), request.old(), request_value, namespace, variables);
+        let inputs = Inputs::new(object, old, request_value, namespace, variables);
         if has_params { inputs.with_params(params) } else { inputs }
     };
     let on_fault = |message: String| {

@@ -8,32 +8,39 @@ use serde_json::Value;
 use super::matching::Matched;
 use super::{AdmissionCx, AdmissionRequest, Operation};
 use crate::sim::api::resources::{GroupVersionKind, Resource};
-use crate::sim::api::{convert, shape};
+use crate::sim::api::{conversion, convert, shape};
 use crate::sim::crd::CustomVersion;
 use crate::sim::defaults;
 use crate::sim::object::Fields as _;
 use crate::sim::schema::document::Document;
+use crate::sim::status::Status;
 
 /// Returns an object in the version that is asked for.
-pub(crate) fn versioned(
+///
+/// # Errors
+/// When the webhook that converts a custom resource fails.
+pub(crate) async fn versioned(
     cx: &AdmissionCx<'_>,
     request: &AdmissionRequest,
     matched: &Matched,
     object: &Value,
-) -> Value {
+) -> Result<Value, Status> {
     match cx.resources.find(&matched.group, &matched.version, &matched.resource) {
         Some(resource) if !has_own_kind(request) && object.is_object() => {
-            Value::clone(&convert::from_storage(resource, &Arc::new(object.clone())))
+            if resource.definition.is_some() {
+                return conversion::in_version(cx.store, resource, object).await;
+            }
+            Ok(Value::clone(&convert::from_storage(resource, &Arc::new(object.clone()))))
         }
-        _ => object.clone(),
+        _ => Ok(object.clone()),
     }
 }
 
-/// Reads what somebody has made of an object as an object of its kind again, with its defaults, as it is stored.
+/// Reads what somebody has made of an object as an object of its kind again, with its defaults, as the request has it.
 ///
 /// # Errors
 /// Why it is none, in Go's words.
-pub(crate) fn read(
+pub(crate) async fn read(
     cx: &AdmissionCx<'_>,
     request: &AdmissionRequest,
     matched: &Matched,
@@ -53,8 +60,14 @@ pub(crate) fn read(
     if let Some(resource) = found {
         object = convert::to_storage(resource, object);
     }
-    match &custom {
-        Some(custom) => custom.apply_defaults(&mut object),
+    let own = cx.resources.find(&request.group, &request.version, &request.resource);
+    match own.filter(|resource| resource.definition.is_some()) {
+        Some(own) => {
+            object = conversion::in_version(cx.store, own, &object).await.map_err(|status| status.message)?;
+            if let Some(custom) = custom_of(request, own) {
+                custom.apply_defaults(&mut object);
+            }
+        }
         None => defaults::apply(&request.group, &request.version, &request.kind, &mut object),
     }
     Ok(object)

@@ -83,7 +83,11 @@ impl Hook {
     }
 
     /// Tells whether the webhook is for a request, and what it takes the request for.
-    fn matches(&self, cx: &AdmissionCx<'_>, request: &AdmissionRequest) -> Result<Option<Matched>, Status> {
+    async fn matches(
+        &self,
+        cx: &AdmissionCx<'_>,
+        request: &AdmissionRequest,
+    ) -> Result<Option<Matched>, Status> {
         let spec = self.spec();
         let namespace = matching::namespace_selected(cx, request, spec.at("namespaceSelector"));
         let object = matching::object_selected(request, spec.at("objectSelector"));
@@ -96,10 +100,10 @@ impl Hook {
         // Faults matter only for what the rules are for.
         namespace?;
         object?;
-        if self.meets_conditions(cx, request, &matched)? { Ok(Some(matched)) } else { Ok(None) }
+        if self.meets_conditions(cx, request, &matched).await? { Ok(Some(matched)) } else { Ok(None) }
     }
 
-    fn meets_conditions(
+    async fn meets_conditions(
         &self,
         cx: &AdmissionCx<'_>,
         request: &AdmissionRequest,
@@ -111,8 +115,8 @@ impl Hook {
         }
         let host = Host { authorizer: cx.authorizer, user: &request.user };
         let value = expression::request_value(request, matched);
-        let object = versioned::versioned(cx, request, matched, request.object());
-        let old = versioned::versioned(cx, request, matched, request.old());
+        let object = versioned::versioned(cx, request, matched, request.object()).await?;
+        let old = versioned::versioned(cx, request, matched, request.old()).await?;
         let inputs = Inputs::new(&object, &old, &value, &Value::Null, &[]).with_authorizer(&host, request);
         match expression::conditions(conditions, &inputs) {
             Conditions::Met => Ok(true),

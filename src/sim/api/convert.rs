@@ -1,4 +1,5 @@
-//! Versions of one kind: objects are stored in one, and asked for in others.
+//! Versions of one built-in kind: objects are stored in one, and asked for in others. Requests on custom resources work in
+//! their own version, and `conversion` does the rest.
 
 use std::sync::Arc;
 
@@ -8,18 +9,18 @@ use super::resources::Resource;
 
 /// Returns a stored object in the version of `resource`.
 pub(crate) fn from_storage(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
-    if is_stored_version(resource) { object.clone() } else { Arc::new(convert(resource, object, false)) }
+    if is_working_version(resource) { object.clone() } else { Arc::new(convert(resource, object, false)) }
 }
 
 /// Returns an object of the version of `resource` in the version that is stored.
 pub(crate) fn to_storage(resource: &Resource, object: Value) -> Value {
-    if is_stored_version(resource) { object } else { convert(resource, &object, true) }
+    if is_working_version(resource) { object } else { convert(resource, &object, true) }
 }
 
-/// Tells whether the version of `resource` is the stored one.
-pub(crate) fn is_stored_version(resource: &Resource) -> bool {
-    let stored = &resource.storage_kind;
-    stored.version == resource.version && stored.group == resource.group
+/// Tells whether requests work in the very version of `resource`.
+pub(crate) fn is_working_version(resource: &Resource) -> bool {
+    let working = &resource.working_kind;
+    working.version == resource.version && working.group == resource.group
 }
 
 fn convert(resource: &Resource, object: &Value, storing: bool) -> Value {

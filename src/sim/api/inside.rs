@@ -99,7 +99,7 @@ impl Api {
     }
 
     fn typed(&self, call: &Call, mut object: Value) -> Value {
-        let kind = &call.resource.storage_kind;
+        let kind = &call.resource.working_kind;
         if call.subresource.is_empty() || object.get("kind").is_none() {
             object["apiVersion"] = kind.api_version().into();
             object["kind"] = kind.kind.clone().into();

@@ -25,7 +25,7 @@ use crate::sim::store::{Entry, StoreError};
 pub(crate) struct Page {
     /// The revision at which this was the list.
     pub(crate) revision: u64,
-    /// The objects, as they are stored.
+    /// The objects, as requests work on them.
     pub(crate) entries: Vec<Arc<Entry>>,
     next: Option<String>,
     remaining: Option<usize>,
@@ -33,7 +33,7 @@ pub(crate) struct Page {
 
 impl Api {
     /// Lists by the options of a query.
-    pub(crate) fn page(
+    pub(crate) async fn page(
         &self,
         resource: &Resource,
         namespace: &str,
@@ -85,6 +85,7 @@ impl Api {
             let from = entries.partition_point(|entry| key(entry) < *start);
             entries.drain(..from);
         }
+        self.load(resource, &mut entries).await?;
         let everything = selection.is_everything();
         if !everything {
             entries.retain(|entry| selection.matches(resource, &entry.object));
@@ -188,7 +189,7 @@ impl Page {
             format!("{{\"kind\":{kind},\"apiVersion\":{version},\"metadata\":{metadata},\"items\":[")
                 .as_bytes(),
         );
-        let plain = convert::is_stored_version(resource);
+        let plain = convert::is_working_version(resource);
         for (index, entry) in self.entries.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
@@ -230,14 +231,28 @@ pub(crate) fn parse_revision(version: &str) -> Result<Option<u64>, Status> {
     if version.is_empty() {
         return Ok(None);
     }
-    version.parse().map(Some).map_err(|_| {
-        let error = FieldError::invalid(
-            &Path::new("resourceVersion"),
-            version,
-            format!("strconv.ParseUint: parsing {version:?}: invalid syntax"),
-        );
-        Status::bad_request(format!("invalid resource version: {error}"))
-    })
+    version
+        .parse()
+        .map(Some)
+        .map_err(|_| Status::bad_request(format!("invalid resource version: {}", unparsable(version))))
+}
+
+impl Api {
+    /// Makes sure that the store has come to a resourceVersion, which a read may ask for.
+    pub(crate) fn check_reached(&self, version: &str) -> Result<(), Status> {
+        let current = self.store().revision();
+        // What is wrong with it is told as a fault of the storage, other than for lists.
+        match parse_revision(version) {
+            Err(_) => Err(Status::new(500, "", unparsable(version).to_string())),
+            Ok(Some(wanted)) if wanted > current => Err(too_large(wanted, current)),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+fn unparsable(version: &str) -> FieldError {
+    let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+    FieldError::invalid(&Path::new("resourceVersion"), version, why)
 }
 
 /// The answer to a resourceVersion of the future.

@@ -154,7 +154,7 @@ impl Api {
         let warnings = std::sync::Mutex::new(Vec::new());
         let updated = self
             .update(call, false, |old| {
-                let old = old.map(|entry| &entry.object).cloned().unwrap_or_default();
+                let old = old.cloned().unwrap_or_default();
                 let before = convert::from_storage(&resource, &old);
                 let (mut after, told) =
                     patch.apply_to(&before, &resource.gvk(), custom.as_deref(), validation)?;
@@ -222,7 +222,7 @@ impl Api {
         call.tracked = true;
         let reading = call.clone();
         self.update(call, true, |old| {
-            let mut merged = steps::apply(&reading, old.map(|entry| &*entry.object), &config, now)?;
+            let mut merged = steps::apply(&reading, old.map(|old| &**old), &config, now)?;
             match config["metadata"].at("resourceVersion") {
                 Value::String(version) => merged["metadata"]["resourceVersion"] = version.clone().into(),
                 _ => {

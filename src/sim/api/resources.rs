@@ -75,6 +75,9 @@ pub struct Resource {
     pub storage: GroupResource,
     /// The kind in which its objects are stored, with group and version.
     pub storage_kind: GroupVersionKind,
+    /// The kind in which requests work on its objects: the stored one of a built-in resource, and the request's own of
+    /// a custom one.
+    pub working_kind: GroupVersionKind,
     /// The definition, for a custom resource.
     pub definition: Option<Arc<Value>>,
 }
@@ -348,6 +351,7 @@ fn parse(table: &str) -> Resources {
             categories: list(7),
             subresources: Vec::new(),
             storage,
+            working_kind: storage_kind.clone(),
             storage_kind,
             definition: None,
         };
@@ -430,6 +434,7 @@ fn custom_resources(definition: &Arc<Value>) -> Vec<Resource> {
             subresources,
             storage: GroupResource::named(group.clone(), plural.clone()),
             storage_kind: GroupVersionKind::of(&group, &stored, &kind),
+            working_kind: GroupVersionKind::of(&group, version["name"].as_str().unwrap_or_default(), &kind),
             definition: Some(Arc::clone(definition)),
         }
     };

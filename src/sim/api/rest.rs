@@ -1,5 +1,5 @@
 //! Verbs on stored objects, behind authorization: the order in which an object is defaulted, admitted, prepared,
-//! validated and written. Objects here are of the storage version.
+//! validated and written. Objects here are of the version in which requests work on the resource.
 
 mod delete;
 mod update;
@@ -28,7 +28,12 @@ const GENERATED_BASE: usize = 58;
 
 impl Api {
     /// Returns an object.
-    pub(crate) fn read(&self, call: &Call) -> Result<Arc<Entry>, Status> {
+    pub(crate) async fn read(&self, call: &Call) -> Result<Arc<Entry>, Status> {
+        self.loaded(&call.resource, self.held(call)?).await
+    }
+
+    /// Returns an object as the store holds it.
+    fn held(&self, call: &Call) -> Result<Arc<Entry>, Status> {
         let entry = self.store().get(&call.resource.storage, &call.namespace, &call.name);
         entry.ok_or_else(|| Status::not_found(&call.gr(), &call.name))
     }
@@ -75,7 +80,7 @@ impl Api {
         steps::prepare_for_create(call, &mut object, self.clock().now());
         let errors = steps::validate_create(call, &object);
         if !errors.is_empty() {
-            let kind = &call.resource.storage_kind;
+            let kind = &call.resource.working_kind;
             return Err(Status::invalid(
                 &call.resource.group,
                 &kind.kind,
@@ -102,10 +107,11 @@ impl Api {
         if versioned {
             return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
+        let object = self.saved(&call.resource, object).await?;
         let entry = self.store().create(storage, &call.namespace, &name, object);
         let entry = entry.map_err(|error| failure(error, &call.gr(), &name))?;
         request.commit();
-        self.written(call, &entry)
+        self.written(call, entry).await
     }
 
     /// Holds back other writers of what shares addresses and ports until this one is stored.
@@ -114,12 +120,11 @@ impl Api {
     }
 
     /// Lets the server itself act on what was written.
-    fn written(&self, call: &Call, entry: &Arc<Entry>) -> Result<Arc<Value>, Status> {
-        if call.resource.storage != DEFINITIONS {
-            return Ok(entry.object.clone());
+    async fn written(&self, call: &Call, entry: Arc<Entry>) -> Result<Arc<Value>, Status> {
+        if call.resource.storage == DEFINITIONS {
+            self.refresh_definitions().map_err(Status::internal)?;
         }
-        self.refresh_definitions().map_err(Status::internal)?;
-        Ok(entry.object.clone())
+        Ok(self.loaded(&call.resource, entry).await?.object.clone())
     }
 
     /// Holds writers of roles and bindings to what they hold themselves.
@@ -151,7 +156,7 @@ impl Api {
         object: Option<Value>,
         old_object: Option<Arc<Value>>,
     ) -> AdmissionRequest {
-        let kind = &call.resource.storage_kind;
+        let kind = &call.resource.working_kind;
         let mut namespace = call.namespace.clone();
         let mut name = call.name.clone();
         if name.is_empty() {
@@ -177,7 +182,7 @@ impl Api {
             warnings: Vec::new(),
             audit_annotations: Default::default(),
             asked: Asked {
-                resource: (!convert::is_stored_version(&call.resource)).then(|| call.resource.clone()),
+                resource: (!convert::is_working_version(&call.resource)).then(|| call.resource.clone()),
                 kind: call
                     .resource
                     .subresource(&call.subresource)

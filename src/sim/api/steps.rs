@@ -16,7 +16,7 @@ use crate::sim::store::Store;
 use crate::sim::{defaults, schema, strategy, validation};
 
 pub(super) fn default(call: &Call, object: &mut Value) {
-    let kind = &call.resource.storage_kind;
+    let kind = &call.resource.working_kind;
     match &call.custom {
         Some(custom) => custom.apply_defaults(object),
         None => defaults::apply(&kind.group, &kind.version, &kind.kind, object),
@@ -54,7 +54,7 @@ pub(super) fn allocate(
 }
 
 pub(super) fn prepare_for_create(call: &Call, object: &mut Value, now: Timestamp) {
-    let kind = &call.resource.storage_kind;
+    let kind = &call.resource.working_kind;
     let facts = strategy::RequestFacts { user: &call.user, now };
     match &call.custom {
         Some(custom) => custom.prepare_for_create(object),
@@ -63,7 +63,7 @@ pub(super) fn prepare_for_create(call: &Call, object: &mut Value, now: Timestamp
 }
 
 pub(super) fn prepare_for_update(call: &Call, new: &mut Value, old: &Value, now: Timestamp) {
-    let kind = &call.resource.storage_kind;
+    let kind = &call.resource.working_kind;
     let facts = strategy::RequestFacts { user: &call.user, now };
     let part = if call.subresource == "status" { Part::Status } else { Part::Main };
     match &call.custom {
@@ -76,7 +76,7 @@ pub(super) fn prepare_for_update(call: &Call, new: &mut Value, old: &Value, now:
 }
 
 pub(super) fn validate_create(call: &Call, object: &Value) -> ErrorList {
-    let kind = &call.resource.storage_kind;
+    let kind = &call.resource.working_kind;
     let mut errors = validation::create(&kind.group, &kind.version, &kind.kind, object);
     if let Some(custom) = &call.custom {
         errors.extend(custom.validate(object, None));
@@ -85,7 +85,7 @@ pub(super) fn validate_create(call: &Call, object: &Value) -> ErrorList {
 }
 
 pub(super) fn validate_update(call: &Call, new: &Value, old: &Value) -> ErrorList {
-    let kind = &call.resource.storage_kind;
+    let kind = &call.resource.working_kind;
     let mut errors = validation::update(&kind.group, &kind.version, &kind.kind, &call.subresource, new, old);
     if let Some(custom) = &call.custom {
         errors.extend(custom.validate(new, Some(old)));
@@ -94,22 +94,22 @@ pub(super) fn validate_update(call: &Call, new: &Value, old: &Value) -> ErrorLis
 }
 
 pub(super) fn warnings_on_create(call: &Call, object: &Value) -> Vec<String> {
-    let kind = &call.resource.storage_kind;
+    let kind = &call.resource.working_kind;
     strategy::warnings_on_create(&kind.group, &kind.version, &kind.kind, object)
 }
 
 pub(super) fn warnings_on_update(call: &Call, new: &Value, old: &Value) -> Vec<String> {
-    let kind = &call.resource.storage_kind;
+    let kind = &call.resource.working_kind;
     strategy::warnings_on_update(&kind.group, &kind.version, &kind.kind, new, old)
 }
 
 pub(super) fn updates_unconditionally(call: &Call) -> bool {
-    let kind = &call.resource.storage_kind;
+    let kind = &call.resource.working_kind;
     call.custom.is_none() && strategy::updates_unconditionally(&kind.group, &kind.kind)
 }
 
 pub(super) fn creates_on_update(call: &Call) -> bool {
-    let kind = &call.resource.storage_kind;
+    let kind = &call.resource.working_kind;
     call.subresource.is_empty()
         && call.custom.is_none()
         && strategy::creates_on_update(&kind.group, &kind.kind)
@@ -139,7 +139,7 @@ pub(super) fn apply(
 }
 
 fn with_types<T>(call: &Call, f: impl FnOnce(Types<'_>) -> T) -> Option<T> {
-    let kind = &call.resource.storage_kind;
+    let kind = &call.resource.working_kind;
     match &call.custom {
         Some(custom) => Some(f(Types::Custom(custom.schema()))),
         None => schema::of(&kind.group, &kind.version, &kind.kind).map(|schema| f(Types::Builtin(schema))),
@@ -157,7 +157,7 @@ fn with_write<T>(call: &Call, now: Timestamp, f: impl FnOnce(&Write<'_>) -> T) -
     };
     f(&Write {
         manager: &call.options.manager,
-        api_version: &call.resource.storage_kind.api_version(),
+        api_version: &call.resource.working_kind.api_version(),
         subresource: call.tracked_as.unwrap_or(&call.subresource),
         time: &timestamp(now),
         reset,

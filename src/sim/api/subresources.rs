@@ -20,7 +20,6 @@ use super::rest::Updated;
 use super::verbs::ResourceRequest;
 use super::{Api, decode, verbs};
 use crate::sim::status::Status;
-use crate::sim::store::Entry;
 
 impl Api {
     /// Answers a request on a subresource that exists and has this verb.
@@ -45,7 +44,7 @@ impl Api {
                 Ok(answer::object(200, &scale, plain(request.accepted)))
             }
             (_, "get" | "watch") => {
-                let entry = self.read(call)?;
+                let entry = self.read(call).await?;
                 self.respond(&resource, 200, &entry.object, request)
             }
             (_, "update") => {
@@ -93,7 +92,7 @@ impl Api {
     /// Replaces what a subresource covers.
     pub(crate) async fn update_sub<F>(&self, call: &mut Call, make: F) -> Result<Updated, Status>
     where
-        F: Fn(Option<&Arc<Entry>>) -> Result<Value, Status>,
+        F: Fn(Option<&Arc<Value>>) -> Result<Value, Status>,
     {
         self.update(call, false, make).await
     }

@@ -111,21 +111,22 @@ impl Api {
         }
         match verb {
             "get" => {
-                let entry = self.read(call)?;
-                if request.accepted == Accepted::default() && convert::is_stored_version(&resource) {
+                self.check_reached(request.query.text("resourceVersion"))?;
+                let entry = self.read(call).await?;
+                if request.accepted == Accepted::default() && convert::is_working_version(&resource) {
                     return Ok(answer::bytes(200, "application/json", entry.json().clone()));
                 }
                 self.respond(&resource, 200, &entry.object, request)
             }
             "list" => {
                 let selection = self.selection(&resource, request, None)?;
-                let page = self.page(&resource, &call.namespace, &selection, request.query)?;
+                let page = self.page(&resource, &call.namespace, &selection, request.query).await?;
                 page.respond(self, &resource, request.accepted, request.query)
             }
             "watch" => {
                 let name = request.info.is_named.then_some(call.name.as_str());
                 let selection = self.selection(&resource, request, name)?;
-                self.watch(&resource, &call.namespace, selection, request.accepted, request.query)
+                self.watch(&resource, &call.namespace, selection, request.accepted, request.query).await
             }
             "create" => {
                 call.options = request.options("CreateOptions")?;
@@ -158,7 +159,7 @@ impl Api {
             "deletecollection" => {
                 let options = delete_options(call, request)?;
                 let selection = self.selection(&resource, request, None)?;
-                let page = self.page(&resource, &call.namespace, &selection, request.query)?;
+                let page = self.page(&resource, &call.namespace, &selection, request.query).await?;
                 let mut items = Vec::new();
                 for entry in &page.entries {
                     let mut one = call.clone();
@@ -218,7 +219,7 @@ impl Api {
         Ok(selection)
     }
 
-    /// Reads the object in the body, in the version that is stored.
+    /// Reads the object in the body, in the version in which requests work on it.
     pub(crate) fn decode(&self, call: &mut Call, request: &ResourceRequest<'_>) -> Result<Value, Status> {
         let resource = call.resource.clone();
         let (object, warnings) = decode::object(

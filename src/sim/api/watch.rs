@@ -46,7 +46,7 @@ struct Watcher {
 
 impl Api {
     /// Starts a watch.
-    pub(crate) fn watch(
+    pub(crate) async fn watch(
         &self,
         resource: &Arc<Resource>,
         namespace: &str,
@@ -103,7 +103,8 @@ impl Api {
             next_bookmark: now + BOOKMARKS,
             ended: false,
         };
-        if let Some((revision, entries)) = listed {
+        if let Some((revision, mut entries)) = listed {
+            self.load(resource, &mut entries).await?;
             for entry in entries {
                 if watcher.selects(&entry) {
                     let line = watcher.line("ADDED", &entry);
@@ -137,7 +138,7 @@ impl Watcher {
             return None;
         }
         if let Some(first) = self.first.pop_front() {
-            return Some(self.gather(first));
+            return Some(self.gather(first).await);
         }
         loop {
             let event = tokio::select! {
@@ -159,8 +160,8 @@ impl Watcher {
             };
             match event {
                 Ok(event) => {
-                    if let Some(line) = self.render(&event) {
-                        return Some(self.gather(line));
+                    if let Some(line) = self.render(event).await {
+                        return Some(self.gather(line).await);
                     }
                 }
                 Err(_) => {
@@ -173,14 +174,14 @@ impl Watcher {
     }
 
     /// Adds to a line what else is there already, so that a burst costs few writes.
-    fn gather(&mut self, first: Bytes) -> Bytes {
+    async fn gather(&mut self, first: Bytes) -> Bytes {
         let mut more: Vec<Bytes> = Vec::new();
         let mut size = first.len();
-        while size < CHUNK {
+        while size < CHUNK && !self.ended {
             let next = match self.first.pop_front() {
                 Some(line) => Some(line),
                 None => match self.changes.try_next() {
-                    Ok(Some(event)) => match self.render(&event) {
+                    Ok(Some(event)) => match self.render(event).await {
                         Some(line) => Some(line),
                         None => continue,
                     },
@@ -207,8 +208,19 @@ impl Watcher {
             && (self.everything || self.selection.matches(&self.resource, &entry.object))
     }
 
-    fn render(&mut self, event: &Event) -> Option<Bytes> {
-        let plain = self.accepted.shape == Shape::Full && convert::is_stored_version(&self.resource);
+    /// Writes a change as the client sees it, if it does. An object that cannot be converted ends the stream.
+    async fn render(&mut self, event: Arc<Event>) -> Option<Bytes> {
+        match self.api.loaded_event(&self.resource, event).await {
+            Ok(event) => self.told(&event),
+            Err(status) => {
+                self.ended = true;
+                Some(watch_line("ERROR", &answer::to_json(&status.to_json())))
+            }
+        }
+    }
+
+    fn told(&mut self, event: &Event) -> Option<Bytes> {
+        let plain = self.accepted.shape == Shape::Full && convert::is_working_version(&self.resource);
         if self.everything && plain {
             return self.selects(&event.entry).then(|| event.line().clone());
         }
@@ -230,7 +242,7 @@ impl Watcher {
     }
 
     fn line(&mut self, kind: &str, entry: &Entry) -> Bytes {
-        if self.accepted.shape == Shape::Full && convert::is_stored_version(&self.resource) {
+        if self.accepted.shape == Shape::Full && convert::is_working_version(&self.resource) {
             return watch_line(kind, entry.json());
         }
         self.object_line(kind, &entry.object)

@@ -4,6 +4,16 @@ use serde_json::Value;
 
 use crate::sim::object::Fields as _;
 
+/// Tells whether a schema has a default anywhere.
+pub(super) fn any(schema: &Value) -> bool {
+    schema.has("default")
+        || schema.entries("properties").iter().any(|(_, property)| any(property))
+        || ["additionalProperties", "items"]
+            .iter()
+            .map(|within| schema.at(within))
+            .any(|within| within.is_object() && any(within))
+}
+
 pub(super) fn apply(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(map) => {

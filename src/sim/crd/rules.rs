@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::costs::{Cardinality, Costs, Site};
 use super::validate::correlated;
-use crate::cel::{CALL_LIMIT, CelError, Environment, Fault, Program, Shape, Type, Val};
+use crate::cel::{CALL_LIMIT, CelError, Environment, Fault, Program, Shape, Sizes, Type, Val};
 use crate::sim::field::{ErrorList, ErrorType, FieldError, Path};
 use crate::sim::object::Fields as _;
 
@@ -136,18 +137,16 @@ fn environment(shape: &Shape, optional_old: bool) -> Environment {
 }
 
 /// Compiles a rule; the error is in upstream's words.
-fn compile_rule(source: &str, shape: &Shape, optional_old: bool) -> Result<Program, String> {
-    let program = environment(shape, optional_old)
-        .compile(source)
-        .map_err(|error| format!("compilation failed: {error}"))?;
+fn compile_rule(source: &str, environment: &Environment) -> Result<Program, String> {
+    let program = environment.compile(source).map_err(|error| format!("compilation failed: {error}"))?;
     match program.output() {
         Type::Bool => Ok(program),
         _ => Err("cel expression must evaluate to a bool".to_owned()),
     }
 }
 
-fn compile_message(source: &str, shape: &Shape, optional_old: bool) -> Result<Program, String> {
-    let program = environment(shape, optional_old)
+fn compile_message(source: &str, environment: &Environment) -> Result<Program, String> {
+    let program = environment
         .compile(source)
         .map_err(|error| format!("messageExpression compilation failed: {error}"))?;
     match program.output() {
@@ -224,12 +223,15 @@ fn leads_somewhere(schema: &Value, path: &str) -> bool {
     true
 }
 
-/// Compiles the rules of a place. `uncorrelated` is the list around it whose items have no old self.
+/// Compiles the rules of a place, which can be in one object as often as `cardinality` says. `uncorrelated` is the list
+/// around it whose items have no old self.
 pub fn validate_expressions(
     schema: &Value,
     root: bool,
     path: &Path,
     uncorrelated: Option<&Path>,
+    cardinality: Cardinality,
+    costs: &mut Costs,
 ) -> ErrorList {
     let mut errors = ErrorList::new();
     let rules = schema.items("x-kubernetes-validations");
@@ -237,6 +239,7 @@ pub fn validate_expressions(
         return errors;
     }
     let shape = shape_of(schema, root);
+    let environments = [environment(&shape, false), environment(&shape, true)];
     for (index, rule) in rules.iter().enumerate() {
         let at = path.child("x-kubernetes-validations").index(index);
         let (source, message) = (rule.text("rule"), rule.text("messageExpression"));
@@ -245,13 +248,21 @@ pub fn validate_expressions(
         let shown = json!({ "Rule": source, "Message": rule.text("message"), "MessageExpression": message,
             "Reason": rule.at("reason"), "FieldPath": rule.text("fieldPath"),
             "OptionalOldSelf": rule.at("optionalOldSelf") });
-        if let Err(why) = compile_rule(source, &shape, optional) {
-            errors.push(FieldError::invalid(&at.child("rule"), shown.clone(), why));
+        let environment = &environments[usize::from(optional)];
+        let site = Site { environment, sizes: Sizes::of(schema, root), cardinality };
+        let place = at.child("rule");
+        let compiled = compile_rule(source, environment);
+        match &compiled {
+            Ok(program) => costs.rule(&site, program, &place, &mut errors),
+            Err(why) => errors.push(FieldError::invalid(&place, shown.clone(), why.as_str())),
         }
-        if !message.is_empty()
-            && let Err(why) = compile_message(message, &shape, optional)
-        {
-            errors.push(FieldError::invalid(&at.child("messageExpression"), shown, why));
+        // A rule that does not compile keeps its message from being looked at.
+        if !message.is_empty() && compiled.is_ok() {
+            let place = at.child("messageExpression");
+            match compile_message(message, environment) {
+                Ok(program) => costs.message(&site, &program, &place, &mut errors),
+                Err(why) => errors.push(FieldError::invalid(&place, shown, why)),
+            }
         }
         if names_old_self(source) {
             if let Some(list) = uncorrelated {
@@ -273,11 +284,12 @@ impl Rule {
         let source = rule.text("rule").to_owned();
         let expression = rule.text("messageExpression");
         let optional_old = rule.truth("optionalOldSelf") == Some(true);
+        let environment = environment(shape, optional_old);
         Self {
-            program: compile_rule(&source, shape, optional_old),
+            program: compile_rule(&source, &environment),
             message: rule.text("message").to_owned(),
             message_expression: (!expression.is_empty())
-                .then(|| compile_message(expression, shape, optional_old).ok())
+                .then(|| compile_message(expression, &environment).ok())
                 .flatten(),
             reason: match rule.text("reason") {
                 "FieldValueForbidden" => ErrorType::Forbidden,

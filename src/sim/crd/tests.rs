@@ -217,7 +217,8 @@ fn rules_are_checked_against_the_schema_that_they_stand_in() {
             "properties": { "size": { "type": "integer" }, "name": { "type": "string" } } });
         let mut all = validate_rules(&schema, &root);
         if all.is_empty() {
-            all = validate_expressions(&schema, false, &root, uncorrelated);
+            let mut costs = Costs::default();
+            all = validate_expressions(&schema, false, &root, uncorrelated, Some(1), &mut costs);
         }
         all.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect::<Vec<_>>()
     };

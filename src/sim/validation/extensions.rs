@@ -8,7 +8,7 @@ use super::{names, webhooks};
 use crate::cel::re2;
 use crate::sim::crd;
 use crate::sim::field::{ErrorList, Path};
-use crate::sim::object::{Fields, equal};
+use crate::sim::object::{Fields, NULL, equal};
 
 const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 const APPROVAL: &str = "api-approved.kubernetes.io";
@@ -20,7 +20,7 @@ pub(super) fn definition(object: &Value, rules: MetaRules) -> ErrorList {
     if name.str() != format!("{}.{}", spec.at("names").text("plural"), spec.text("group")) {
         errors.invalid(&name.path, name.str(), "must be spec.names.plural+\".\"+spec.group");
     }
-    definition_spec(&mut errors, object);
+    definition_spec(&mut errors, object, NULL);
     rest(&mut errors, object);
     errors
 }
@@ -32,7 +32,7 @@ pub(super) fn definition_update(new: &Value, old: &Value, subresource: &str, rul
         stored_versions(&mut errors, new);
         return errors;
     }
-    definition_spec(&mut errors, new);
+    definition_spec(&mut errors, new, old);
     let established = old
         .at("status")
         .items("conditions")
@@ -56,7 +56,8 @@ pub(super) fn definition_update(new: &Value, old: &Value, subresource: &str, rul
     errors
 }
 
-fn definition_spec(errors: &mut ErrorList, object: &Value) {
+/// Validates a definition; `old` is what it was, or null.
+fn definition_spec(errors: &mut ErrorList, object: &Value, old: &Value) {
     let spec = At::field(object, "spec");
     let group = spec.child("group");
     let messages = names::dns1123_subdomain(group.str());
@@ -75,12 +76,39 @@ fn definition_spec(errors: &mut ErrorList, object: &Value) {
             errors.required(&schema.path, "schemas are required");
         }
     }
+    // What all versions have in common, upstream holds once for all, and tells it there.
+    let first = versions.items().next();
+    let common = |field: &str| {
+        let own = first.as_ref().map_or(NULL, |first| first.value.at(field));
+        versions.items().all(|version| equal(version.value.at(field), own)).then_some(own)
+    };
+    let (validation, subresources) = (common("schema"), common("subresources"));
+    let columns = common("additionalPrinterColumns");
+    let taken_before = |name: &str, schema: &Value| {
+        let before = old.at("spec").items("versions").iter().find(|version| version.text("name") == name);
+        before.is_some_and(|before| equal(before.at("schema"), schema))
+    };
     let mut seen = Vec::new();
     for version in versions.items() {
         let name = version.child("name");
         seen.push(name.str());
         label(errors, &name);
-        definition_version(errors, &version);
+        let warning = version.child("deprecationWarning");
+        if warning.present() && !version.child("deprecated").is_true() {
+            errors.invalid(&warning.path, warning.str(), "can only be set for deprecated versions");
+        }
+        if validation.is_none() {
+            let schema = version.child("schema");
+            version_schema(errors, &schema, taken_before(name.str(), schema.value));
+        }
+        if subresources.is_none() {
+            scale(errors, &version.child("subresources"));
+        }
+        if columns.is_none() {
+            for column in version.child("additionalPrinterColumns").items() {
+                printer_column(errors, &column);
+            }
+        }
     }
     let stored = versions.items().filter(|version| version.child("storage").is_true()).count();
     let all = seen.len();
@@ -101,6 +129,18 @@ fn definition_spec(errors: &mut ErrorList, object: &Value) {
         }
     }
     names_of(errors, &own);
+    if let Some(validation) = validation {
+        let known = versions.items().all(|version| taken_before(version.value.text("name"), validation));
+        version_schema(errors, &At::new(spec.path.child("validation"), validation), known);
+    }
+    if let Some(subresources) = subresources {
+        scale(errors, &At::new(spec.path.child("subresources"), subresources));
+    }
+    if let Some(columns) = columns {
+        for column in At::new(spec.path.child("additionalPrinterColumns"), columns).items() {
+            printer_column(errors, &column);
+        }
+    }
     conversion(errors, &spec.child("conversion"));
 }
 
@@ -113,26 +153,21 @@ fn either(errors: &mut ErrorList, at: &At<'_>, allowed: &[&str]) {
     }
 }
 
-fn definition_version(errors: &mut ErrorList, at: &At<'_>) {
-    let warning = at.child("deprecationWarning");
-    if warning.present() && !at.child("deprecated").is_true() {
-        errors.invalid(&warning.path, warning.str(), "can only be set for deprecated versions");
-    }
-    let schema = at.child("schema").child("openAPIV3Schema");
+/// Validates the schema of a version or of all; `known` tells that it was taken before.
+fn version_schema(errors: &mut ErrorList, at: &At<'_>, known: bool) {
+    let schema = at.child("openAPIV3Schema");
     if schema.child("nullable").is_true() {
-        let path = at.path.child("schema").child("openAPIV3Schema.nullable");
+        let path = at.path.child("openAPIV3Schema.nullable");
         errors.forbidden(&path, "nullable cannot be true at the root");
     }
     if schema.value.is_object() {
         let mut structure = crd::validate_schema(schema.value, &schema.path);
         // Rules are compiled against schemas that can be reasoned about alone.
-        let mut form = Form { structural: structure.is_empty(), faults: 0 };
+        let costs = crd::Costs::of(known);
+        let mut form = Form { structural: structure.is_empty(), faults: 0, costs };
         errors.append(&mut structure);
-        form.check(errors, &schema, true, None);
-    }
-    scale(errors, &at.child("subresources"));
-    for column in at.child("additionalPrinterColumns").items() {
-        printer_column(errors, &column);
+        form.check(errors, &schema, true, None, Some(1));
+        errors.extend(form.costs.finish(&schema.path));
     }
 }
 
@@ -141,13 +176,22 @@ struct Form {
     structural: bool,
     /// How much is wrong with the schema; expressions are then not looked at.
     faults: usize,
+    costs: crd::Costs,
 }
 
 impl Form {
-    fn check(&mut self, errors: &mut ErrorList, at: &At<'_>, root: bool, uncorrelated: Option<&Path>) {
+    fn check(
+        &mut self,
+        errors: &mut ErrorList,
+        at: &At<'_>,
+        root: bool,
+        uncorrelated: Option<&Path>,
+        cardinality: crd::Cardinality,
+    ) {
         if !at.value.is_object() {
             return;
         }
+        let within = crd::within(at.value, cardinality);
         let mut found = ErrorList::new();
         if at.child("uniqueItems").is_true() {
             let words = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
@@ -161,11 +205,11 @@ impl Form {
                 found.forbidden(&more.path, "additionalProperties and properties are mutual exclusive");
             }
             self.take(errors, &mut found);
-            self.check(errors, &more, false, uncorrelated);
+            self.check(errors, &more, false, uncorrelated, within);
         }
         self.take(errors, &mut found);
         for (_, property) in at.child("properties").entries() {
-            self.check(errors, &property, false, uncorrelated);
+            self.check(errors, &property, false, uncorrelated, within);
         }
         for field in ["patternProperties", "definitions", "dependencies", "id", "$ref"] {
             if !at.child(field).is_empty() {
@@ -179,12 +223,20 @@ impl Form {
         self.take(errors, &mut found);
         // Items have an old self where a key tells which it was.
         let list = if at.value.text("x-kubernetes-list-type") == "map" { None } else { Some(&at.path) };
-        self.check(errors, &items, false, uncorrelated.or(list));
+        self.check(errors, &items, false, uncorrelated.or(list), within);
         shape_of_schema(&mut found, at);
         found.extend(crd::validate_rules(at.value, &at.path));
         self.take(errors, &mut found);
         if self.structural && self.faults == 0 {
-            errors.extend(crd::validate_expressions(at.value, root, &at.path, uncorrelated));
+            let costs = &mut self.costs;
+            errors.extend(crd::validate_expressions(
+                at.value,
+                root,
+                &at.path,
+                uncorrelated,
+                cardinality,
+                costs,
+            ));
         }
     }
 

@@ -96,7 +96,7 @@ impl Server {
     }
 }
 
-fn bundle(pem: &str) -> String {
+pub(super) fn bundle(pem: &str) -> String {
     STANDARD.encode(pem)
 }
 

@@ -9,7 +9,7 @@ use super::{Failure, Hook};
 use crate::sim::admission::matching::Matched;
 use crate::sim::admission::{AdmissionCx, AdmissionRequest};
 use crate::sim::object::Fields as _;
-use crate::sim::outbound::{Target, Trust};
+use crate::sim::outbound::Target;
 use crate::sim::status::Status;
 
 /// How the API server names itself to webhooks.
@@ -37,24 +37,10 @@ pub(super) fn prepare(
     }
     let review = Review::of(request, matched, &spec.texts("admissionReviewVersions"), objects)
         .map_err(|why| Failure::Calling(format!("could not create admission objects: {why}")))?;
-    let target = target(cx, spec.at("clientConfig"))
+    let target = Target::configured(cx.store, spec.at("clientConfig"))
         .map_err(|why| Failure::Calling(format!("could not get REST client: {why}")))?;
     let seconds = spec.int("timeoutSeconds").and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(10);
     Ok(Call { review, target, timeout: Duration::from_secs(seconds) })
-}
-
-fn target(cx: &AdmissionCx<'_>, client: &Value) -> Result<Target, String> {
-    use base64::Engine as _;
-    let bundle =
-        base64::engine::general_purpose::STANDARD.decode(client.text("caBundle")).unwrap_or_default();
-    let bundle = String::from_utf8_lossy(&bundle);
-    let service = client.at("service");
-    if !service.is_object() {
-        return Target::url(client.text("url"), Trust::SignedBy(&bundle), None);
-    }
-    let port = service.int("port").and_then(|port| u16::try_from(port).ok()).unwrap_or(443);
-    let place = (service.text("namespace"), service.text("name"), port);
-    Target::service(cx.store, place, service.text("path"), &bundle)
 }
 
 impl Call {

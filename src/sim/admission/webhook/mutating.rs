@@ -42,7 +42,7 @@ impl Plugin for MutatingAdmissionWebhook {
             request.reinvocation.webhooks.resume(request.object.as_ref());
         }
         for hook in hooks {
-            let Some(matched) = hook.matches(cx, request)? else { continue };
+            let Some(matched) = hook.matches(cx, request).await? else { continue };
             if second && !request.reinvocation.webhooks.is_due(&hook.id()) {
                 continue;
             }
@@ -74,8 +74,9 @@ async fn ask(
     hook: &Hook,
     matched: &Matched,
 ) -> Result<Option<Value>, Failure> {
-    let object = versioned::versioned(cx, request, matched, request.object());
-    let old = versioned::versioned(cx, request, matched, request.old());
+    let other = |status: Status| Failure::Other(Status::internal(status.message));
+    let object = versioned::versioned(cx, request, matched, request.object()).await.map_err(other)?;
+    let old = versioned::versioned(cx, request, matched, request.old()).await.map_err(other)?;
     let answer = call::prepare(cx, hook, request, matched, (&object, &old))?.make(true).await?;
     call::collect(request, hook.name(), &answer);
     if !answer.allowed {
@@ -94,7 +95,7 @@ async fn ask(
     let internal = |why: String| Failure::Other(Status::internal(why));
     let mut patched = object.clone();
     patch.apply_explained(&mut patched).map_err(|error| internal(error.to_string()))?;
-    let new = versioned::read(cx, request, matched, &patched).map_err(internal)?;
+    let new = versioned::read(cx, request, matched, &patched).await.map_err(internal)?;
     if request.object.as_ref() == Some(&new) {
         return Ok(None);
     }

@@ -29,9 +29,9 @@ impl Plugin for ValidatingAdmissionWebhook {
         }
         let mut calls = Vec::new();
         for hook in self.programs.hooks(cx, &CONFIGURATIONS) {
-            let Some(matched) = hook.matches(cx, request)? else { continue };
-            let object = versioned::versioned(cx, request, &matched, request.object());
-            let old = versioned::versioned(cx, request, &matched, request.old());
+            let Some(matched) = hook.matches(cx, request).await? else { continue };
+            let object = versioned::versioned(cx, request, &matched, request.object()).await?;
+            let old = versioned::versioned(cx, request, &matched, request.old()).await?;
             calls.push((call::prepare(cx, &hook, request, &matched, (&object, &old)), hook));
         }
         let asked = calls.into_iter().map(|(call, hook)| async move {

@@ -32,7 +32,7 @@ impl Api {
     /// Deletes an object, or begins to.
     pub(crate) async fn delete(&self, call: &mut Call, options: &DeleteOptions) -> Result<Deleted, Status> {
         for _ in 0..64 {
-            let old = self.read(call)?;
+            let old = self.read(call).await?;
             let mut request = self.admission_request(call, Operation::Delete, None, Some(old.object.clone()));
             let cx = self.admission_cx();
             let mut judged = self.admission().admit(&cx, &mut request).await;
@@ -51,24 +51,27 @@ impl Api {
                 });
             }
             let (storage, revision) = (&call.resource.storage, Some(old.revision));
-            let done = match step {
+            let written = match step {
                 Step::Keep => return Ok(Deleted { object: old.object.clone(), gone: false }),
-                Step::Mark(marked) => self
-                    .store()
-                    .update(storage, &call.namespace, &call.name, revision, marked)
-                    .map(|entry| Deleted { object: entry.object.clone(), gone: false }),
+                Step::Mark(marked) => {
+                    let marked = self.saved(&call.resource, marked).await?;
+                    self.store()
+                        .update(storage, &call.namespace, &call.name, revision, marked)
+                        .map(|entry| (entry, false))
+                }
                 Step::Remove => self
                     .store()
                     .delete(storage, &call.namespace, &call.name, revision)
-                    .map(|entry| Deleted { object: entry.object.clone(), gone: true }),
+                    .map(|entry| (entry, true)),
             };
-            match done {
-                Ok(deleted) => {
+            match written {
+                Ok((entry, gone)) => {
                     request.commit();
                     if call.resource.storage == DEFINITIONS {
                         self.refresh_definitions().map_err(Status::internal)?;
                     }
-                    return Ok(deleted);
+                    let object = self.loaded(&call.resource, entry).await?.object.clone();
+                    return Ok(Deleted { object, gone });
                 }
                 Err(StoreError::Conflict | StoreError::NotFound) => {}
                 Err(error) => return Err(failure(error, &call.gr(), &call.name)),

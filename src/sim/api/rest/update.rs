@@ -34,7 +34,7 @@ impl Api {
         make: F,
     ) -> Result<Updated, Status>
     where
-        F: Fn(Option<&Arc<Entry>>) -> Result<Value, Status>,
+        F: Fn(Option<&Arc<Value>>) -> Result<Value, Status>,
     {
         let mut attempt = 1;
         loop {
@@ -54,7 +54,8 @@ impl Api {
                 let object = self.create(call, new).await?;
                 return Ok(Updated { object, created: true });
             };
-            let new = make(Some(&old))?;
+            let old = self.loaded(&call.resource, old).await?;
+            let new = make(Some(&old.object))?;
             let expected = new["metadata"].text("resourceVersion").to_owned();
             match self.replace(call, &old, new).await {
                 // Only who named a version must know that it is gone.
@@ -118,7 +119,7 @@ impl Api {
         steps::prepare_for_update(call, &mut new, &old.object, self.clock().now());
         let errors = steps::validate_update(call, &new, &old.object);
         if !errors.is_empty() {
-            let kind = &call.resource.storage_kind.kind;
+            let kind = &call.resource.working_kind.kind;
             return Err(Status::invalid(&call.resource.group, kind, &call.name, &errors).into());
         }
         for warning in steps::warnings_on_update(call, &new, &old.object) {
@@ -135,6 +136,7 @@ impl Api {
             return Ok(Arc::new(new));
         }
         let new = if differ_only_in_times(&new, &old.object) { Value::clone(&old.object) } else { new };
+        let new = self.saved(&call.resource, new).await?;
         let (storage, revision) = (&call.resource.storage, Some(old.revision));
         let written = if is_finished(&new) {
             self.store().delete(storage, &call.namespace, &call.name, revision)
@@ -144,7 +146,7 @@ impl Api {
         match written {
             Ok(entry) => {
                 request.commit();
-                Ok(self.written(call, &entry)?)
+                Ok(self.written(call, entry).await?)
             }
             Err(StoreError::Conflict | StoreError::NotFound) => Err(Outcome::Raced),
             Err(error) => Err(failure(error, &gr, &call.name).into()),
@@ -158,7 +160,7 @@ impl Api {
         change: impl Fn(&mut Value) -> Result<(), Status>,
     ) -> Result<Arc<Value>, Status> {
         for _ in 0..64 {
-            let old = self.read(call)?;
+            let old = self.held(call)?;
             let mut new = Value::clone(&old.object);
             change(&mut new)?;
             if call.options.dry_run {

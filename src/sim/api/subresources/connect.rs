@@ -77,7 +77,7 @@ impl Api {
             self.collect(call, &mut admission);
             judged?;
         }
-        let entry = self.read(call)?;
+        let entry = self.read(call).await?;
         let mut container = options.text("container").to_owned();
         if matches!(kind.as_str(), "log" | "exec" | "attach") {
             container = choose_container(&entry.object, &call.name, &container)?;

@@ -20,14 +20,13 @@ const MOST_DISRUPTED: usize = 2000;
 impl Api {
     /// Evicts the Pod of the call.
     pub(super) async fn evict(&self, call: &mut Call, mut eviction: Value) -> Result<Value, Status> {
-        let named = eviction["metadata"].text("name");
-        if !named.is_empty() && named != call.name {
+        if eviction["metadata"].text("name") != call.name {
             return Err(Status::bad_request("name in URL does not match name in Eviction object"));
         }
         self.admit_other(call, "Eviction", &mut eviction).await?;
         let mut options = decode::read_delete_options(&eviction["deleteOptions"])?;
         options.dry_run |= call.options.dry_run;
-        let pod = self.read(call)?;
+        let pod = self.read(call).await?;
         let phase = pod.object["status"].text("phase");
         let free = matches!(phase, "Succeeded" | "Failed" | "Pending" | "")
             || pod.object["metadata"].has("deletionTimestamp");

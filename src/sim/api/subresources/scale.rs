@@ -36,7 +36,7 @@ impl Api {
                 self.set_scale(call, |current| Ok(patch.apply_to(current, &kind, None, validation)?.0)).await
             }
             _ => {
-                let entry = self.read(call)?;
+                let entry = self.read(call).await?;
                 let object = convert::from_storage(&call.resource, &entry.object);
                 scale_of(call, &object)
             }
@@ -48,7 +48,7 @@ impl Api {
         call: &mut Call,
         make: impl Fn(&Value) -> Result<Value, Status>,
     ) -> Result<Value, Status> {
-        let before = self.read(call)?;
+        let before = self.read(call).await?;
         let old = scale_of(call, &before.object)?;
         let wanted = make(&old)?;
         let wanted = self.admit_scale(call, old, wanted).await?;
@@ -68,7 +68,7 @@ impl Api {
         let asked = expected != before.revision.to_string() || request_names_version(call);
         let updated = self
             .update(&mut parent, false, |old| {
-                let old = old.map(|entry| &entry.object).cloned().unwrap_or_default();
+                let old = old.cloned().unwrap_or_default();
                 let mut new = Value::clone(&old);
                 set_replicas(&reading, &mut new, replicas);
                 if let Some(metadata) = new["metadata"].as_object_mut() {

@@ -20,7 +20,7 @@ const YEAR_SECONDS: i64 = 365 * 24 * 3600;
 impl Api {
     /// Makes a token of the service account of the call.
     pub(super) async fn create_token(&self, call: &mut Call, mut request: Value) -> Result<Value, Status> {
-        let account = self.read(call)?;
+        let account = self.read(call).await?;
         let metadata = &request["metadata"];
         for (field, own) in [("name", &call.name), ("namespace", &call.namespace)] {
             let given = metadata.text(field);

@@ -348,17 +348,17 @@ fn definitions_have_a_form_and_keep_their_names() {
             (
                 "/spec/versions/0/schema/openAPIV3Schema/type",
                 Value::Null,
-                "spec.versions[0].schema.openAPIV3Schema.type: Required value: must not be empty at the root",
+                "spec.validation.openAPIV3Schema.type: Required value: must not be empty at the root",
             ),
             (
                 "/spec/versions/0/schema/openAPIV3Schema/uniqueItems",
                 json!(true),
-                "spec.versions[0].schema.openAPIV3Schema.uniqueItems: Forbidden: uniqueItems cannot be set to true",
+                "spec.validation.openAPIV3Schema.uniqueItems: Forbidden: uniqueItems cannot be set to true",
             ),
             (
                 "/spec/versions/0/schema/openAPIV3Schema/additionalProperties",
                 json!({"type": "string"}),
-                "spec.versions[0].schema.openAPIV3Schema.additionalProperties: Forbidden: must not be used at the root",
+                "spec.validation.openAPIV3Schema.additionalProperties: Forbidden: must not be used at the root",
             ),
             (
                 "/spec/names/kind",
@@ -373,7 +373,7 @@ fn definitions_have_a_form_and_keep_their_names() {
             (
                 "/spec/versions/0/subresources",
                 json!({"scale": {"specReplicasPath": ".status.x", "statusReplicasPath": ".status.x"}}),
-                "spec.versions[0].subresources.scale.specReplicasPath: Invalid value: \".status.x\": should be a json path under .spec",
+                "spec.subresources.scale.specReplicasPath: Invalid value: \".status.x\": should be a json path under .spec",
             ),
         ],
     );
@@ -396,6 +396,85 @@ fn definitions_have_a_form_and_keep_their_names() {
             "spec.names.plural: Invalid value: \"cars\": field is immutable",
         ]
     );
+}
+
+/// A definition whose objects have these fields in their `spec`.
+fn defining(properties: Value) -> Value {
+    json!({
+        "metadata": {"name": "toys.a.b"},
+        "spec": {
+            "group": "a.b", "scope": "Namespaced", "names": {"plural": "toys", "singular": "toy", "kind": "Toy"},
+            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}} }]
+        }
+    })
+}
+
+#[test]
+fn rules_that_may_cost_too_much_are_refused_before_they_ever_run() {
+    let (group, kind) = ("apiextensions.k8s.io", "CustomResourceDefinition");
+    let how = "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and \
+               strings are declared)";
+    let schema = "spec.validation.openAPIV3Schema";
+    let rule = |rule: &str| json!([{ "rule": rule }]);
+    let tags = |most: Value| {
+        let mut tags = json!({"type": "array", "items": {"type": "string", "maxLength": 63},
+            "x-kubernetes-validations": rule("self.all(x, x.contains('gpu'))")});
+        if !most.is_null() {
+            tags["maxItems"] = most;
+        }
+        defining(json!({ "tags": tags }))
+    };
+    let at =
+        format!("{schema}.properties[spec].properties[tags].x-kubernetes-validations[0].rule: Forbidden");
+    assert_eq!(
+        created(group, kind, tags(Value::Null)),
+        [format!("{at}: estimated rule cost exceeds budget by factor of 3.1x {how}")]
+    );
+    assert_eq!(created(group, kind, tags(json!(333_333))), [] as [&str; 0]);
+    assert_eq!(
+        created(group, kind, tags(json!(334_000))),
+        [format!("{at}: estimated rule cost exceeds budget by factor of 1.002000x {how}")]
+    );
+    // As a real cluster answered: a number written into a text may be of any length.
+    let worker = json!({ "worker": { "type": "object",
+        "properties": { "min": { "type": "integer" }, "max": { "type": "integer" } },
+        "x-kubernetes-validations": [{ "rule": "self.min <= self.max",
+            "messageExpression": "'min (' + string(self.min) + ') > max (' + string(self.max) + ')'" }] } });
+    let at = format!(
+        "{schema}.properties[spec].properties[worker].x-kubernetes-validations[0].messageExpression: Forbidden"
+    );
+    let total = "estimated rule cost total";
+    assert_eq!(
+        created(group, kind, defining(worker.clone())),
+        [
+            format!(
+                "{at}: estimated messageExpression cost exceeds budget by factor of more than 100x {how}"
+            ),
+            format!("{at}: contributed to {total} exceeding cost limit for entire OpenAPIv3 schema"),
+            format!(
+                "{schema}: Forbidden: x-kubernetes-validations {total} for entire OpenAPIv3 schema exceeds budget by \
+                 factor of more than 100x {how}"
+            ),
+        ]
+    );
+    // Within a list, a rule runs for each item.
+    let within = |most: i64| {
+        defining(json!({ "list": { "type": "array", "maxItems": most, "items": { "type": "string",
+            "maxLength": 2500, "x-kubernetes-validations": rule("self.contains('gpu')") } } }))
+    };
+    assert_eq!(created(group, kind, within(9_000)), [] as [&str; 0]);
+    assert!(
+        first_of(group, kind, within(11_000)).contains("estimated rule cost exceeds budget by factor of 1.1")
+    );
+    // What was taken once is not refused for its cost when something else changes.
+    let changing = |change: &dyn Fn(&mut Value)| changed(group, kind, tags(Value::Null), change);
+    let added = json!(["all"]);
+    assert_eq!(changing(&|new| new["spec"]["names"]["categories"] = added.clone()), [] as [&str; 0]);
+    let other = changing(&|new| {
+        new["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] = json!("toys");
+    });
+    assert_eq!(other.len(), 1, "{other:?}");
 }
 
 #[test]
