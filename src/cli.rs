@@ -41,6 +41,7 @@ use serde::Serialize;
 use crate::clock::SystemClock;
 use crate::cluster::registry::{self, Registry};
 use crate::config::Config;
+use crate::lab::event::Observer;
 use crate::lab::interrupt::{Interrupt, Trigger, interrupt};
 use crate::lab::{Lab, Setup};
 use crate::ui::{Format, Settings, Ui};
@@ -128,8 +129,7 @@ enum Command {
     /// Show the report of a session that was submitted
     Report(report::ReportArgs),
     /// Sit a mock exam: many tasks, one clock, verdicts at the end
-    #[command(subcommand)]
-    Exam(exam::ExamCommand),
+    Exam(exam::ExamArgs),
     /// Go to the host of a task of the exam
     Ssh(ssh::SshArgs),
     /// Print a completion script for a shell
@@ -156,12 +156,17 @@ pub(crate) struct Cx {
 
 impl Cx {
     fn lab(&self) -> Lab {
+        self.lab_for(self.ui.clone())
+    }
+
+    /// Makes a lab that tells somebody else than the terminal.
+    fn lab_for(&self, observer: Arc<dyn Observer>) -> Lab {
         Lab::new(Setup {
             state: self.environment.state.clone(),
             scenarios: self.scenarios.clone(),
             registry: self.registry(),
             clock: Arc::new(SystemClock),
-            observer: self.ui.clone(),
+            observer,
             interrupt: self.interrupt.clone(),
         })
     }
@@ -276,7 +281,7 @@ async fn dispatch(cx: &Cx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Doctor(args)) => doctor::run(cx, &args).await,
         Some(Command::Curriculum(args)) => curriculum::run(cx, &args),
         Some(Command::Report(args)) => report::run(cx, &args),
-        Some(Command::Exam(command)) => exam::run(cx, command).await,
+        Some(Command::Exam(args)) => exam::run(cx, args.command).await,
         Some(Command::Ssh(args)) => ssh::run(cx, &args).await,
         Some(Command::Completions(args)) => completions::run(cx, &args),
         Some(Command::Author(command)) => author::run(cx, &command).await,

@@ -7,6 +7,7 @@ pub mod score;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::curriculum::Track;
 use crate::random::Random;
@@ -15,6 +16,19 @@ use crate::random::Random;
 pub const FRESH_EXAMS: usize = 3;
 /// How many tasks an exam has where no number is asked for; fewer, where their minutes would not fit the clock.
 pub const USUAL_TASKS: usize = 17;
+
+/// How many minutes are left when a candidate is told so.
+pub const ALERTS: [u32; 3] = [30, 15, 5];
+
+/// Returns the alert that stands when that much of the limit is left: the last that was reached. One that the whole
+/// exam would begin with is none.
+pub fn alert(left: Duration, limit: Duration) -> Option<u32> {
+    let reached = |minutes: &u32| {
+        let at = Duration::from_secs(u64::from(*minutes) * 60);
+        left <= at && at < limit
+    };
+    ALERTS.into_iter().filter(reached).min()
+}
 
 /// A scenario that could be drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -167,6 +167,18 @@ pub fn clock_time(time: std::time::Duration) -> String {
     }
 }
 
+/// Writes the seconds that are left; none where there is no limit.
+pub fn time_left(seconds: Option<u64>) -> String {
+    match seconds {
+        None => "no limit".to_owned(),
+        Some(0) => paint(BAD, "the time is up"),
+        Some(left) => {
+            let style = if left <= 60 { WARN } else { STRONG };
+            paint(style, format!("{} left", clock_time(std::time::Duration::from_secs(left))))
+        }
+    }
+}
+
 /// Writes a count with its noun.
 pub fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })

@@ -24,5 +24,6 @@ pub mod scenario;
 pub mod seed;
 pub mod session;
 pub mod sim;
+pub mod tui;
 pub mod ui;
 pub mod verify;

@@ -1,6 +1,7 @@
 //! The terminal: data to stdout, all else to stderr, colour where it is wanted, width, progress, questions.
 //! Knows events and text, not commands.
 
+pub mod exam;
 pub mod markdown;
 mod progress;
 
@@ -81,6 +82,11 @@ impl Ui {
     /// Tells whether somebody can be asked.
     pub fn interactive(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Tells whether the whole screen can be drawn on and keys be read.
+    pub fn full_screen(&self) -> bool {
+        io::stdin().is_terminal() && io::stdout().is_terminal() && !self.settings.dumb
     }
 
     /// Writes data to stdout.
@@ -182,6 +188,7 @@ impl Observer for Ui {
             Event::Stage { text } => self.note(&text),
             Event::Detail { text } => self.note(&format!("  {text}")),
             Event::Warning { text } => self.warn(&text),
+            Event::Alert { minutes, left_seconds } => self.warn(&exam::alert(minutes, left_seconds)),
             Event::Output { text } => self.note(&format!("{} {text}", paint(FAINT, "|"))),
         }
     }

@@ -1,8 +1,7 @@
 //! `cks-lab exam`: draw one, sit it, see what it came to.
 
-mod text;
-
-use indoc::formatdoc;
+mod console;
+mod notify;
 
 use super::error::CliError;
 use super::exit::Exit;
@@ -11,15 +10,28 @@ use crate::cluster::registry::{self, Choice};
 use crate::lab::Lab;
 use crate::lab::error::LabError;
 use crate::lab::exam::ExamRequest;
-use crate::lab::exam::view::{ExamResult, ExamStarted, ExamStatus, ExamTaskView};
+use crate::lab::exam::view::{ExamResult, ExamStatus, ExamTaskView};
 use crate::process::HostCommand;
 use crate::session::{SessionId, TaskState};
+use crate::ui::exam as text;
 
 /// Sit a mock exam
+#[derive(Debug, clap::Args)]
+pub(super) struct ExamArgs {
+    /// What to do; the console where nothing is said
+    #[command(subcommand)]
+    pub(super) command: Option<ExamCommand>,
+}
+
+/// What to do
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ExamCommand {
     /// Draw tasks by the domains' weights, bring them all up, start the clock
     Start(StartArgs),
+    /// Open the console: tasks, text, clock and keys on one screen
+    Console(SessionArg),
+    /// Show the rules of the exam
+    Rules(SessionArg),
     /// Show the tasks, what was visited and flagged, and the time left
     Status(SessionArg),
     /// Turn to a task and show it; the present one where no number is given
@@ -44,7 +56,7 @@ pub(super) enum ExamCommand {
 }
 
 /// Draw an exam
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct StartArgs {
     /// The curriculum's track; the newest where none is named
     #[arg(long, value_name = "TRACK")]
@@ -61,7 +73,10 @@ pub(super) struct StartArgs {
     /// Where the clusters come from
     #[arg(short, long, value_name = "PROVIDER", value_parser = clap::builder::PossibleValuesParser::new(registry::choices()))]
     provider: Option<String>,
-    /// Start the clock without the tour and without a question
+    /// Show study links of third parties too, which no real exam does
+    #[arg(long)]
+    open_book: bool,
+    /// Start the clock without the rules and without a question
     #[arg(short, long)]
     yes: bool,
 }
@@ -117,9 +132,16 @@ pub(super) struct ClockArgs {
     session: String,
 }
 
-pub(super) async fn run(cx: &Cx, command: ExamCommand) -> Result<Exit, CliError> {
+pub(super) async fn run(cx: &Cx, command: Option<ExamCommand>) -> Result<Exit, CliError> {
+    let Some(command) = command else { return console::run(cx, None).await };
     let lab = cx.lab();
     match command {
+        ExamCommand::Console(args) => console::run(cx, args.get()).await,
+        ExamCommand::Rules(args) => {
+            let rules = lab.exam_rules(args.get())?;
+            cx.show(&rules, || cx.ui.markdown(&text::rules(&rules)))?;
+            Ok(Exit::Passed)
+        }
         ExamCommand::Start(args) => start(cx, &lab, args).await,
         ExamCommand::Status(args) => status(cx, &lab, lab.exam_status(args.get()).await?),
         ExamCommand::Task(args) => task(cx, &lab, lab.exam_task(args.session.get(), args.number).await?),
@@ -135,7 +157,7 @@ pub(super) async fn run(cx: &Cx, command: ExamCommand) -> Result<Exit, CliError>
         ExamCommand::Review(args) => review(cx, &lab, &args).await,
         ExamCommand::Clock(args) => {
             super::sim_server::ignore_hangup();
-            lab.exam_keep(&args.session).await?;
+            notify::keep(cx, &args.session).await?;
             Ok(Exit::Passed)
         }
     }
@@ -154,11 +176,13 @@ async fn start(cx: &Cx, lab: &Lab, args: StartArgs) -> Result<Exit, CliError> {
             variant: args.variant,
             provider: Choice::parse(&provider),
             node_image: cx.config.node_image.clone(),
+            open_book: args.open_book,
         })
         .await?;
     let id = ready.session.to_string();
     if cx.is_text() && cx.ui.interactive() && !args.yes {
-        cx.ui.note(&tour(&ready));
+        let rules = lab.exam_rules(Some(&id))?;
+        cx.ui.note(&format!("Everything is ready.\n\n{}", cx.ui.markdown(&text::rules(&rules))));
         let begun = cx.confirm("Start the clock?", false);
         if begun.is_err() {
             lab.stop(Some(&id), false).await?;
@@ -171,6 +195,7 @@ async fn start(cx: &Cx, lab: &Lab, args: StartArgs) -> Result<Exit, CliError> {
     if cx.is_text() {
         cx.ui.note("");
         cx.ui.next(&[
+            ("cks-lab exam", "all of it on one screen; or:"),
             ("cks-lab exam task 1", "the first task, with the host to go to"),
             ("cks-lab ssh <host>", "a shell there; `exit` leads back"),
             ("cks-lab exam next", "the next task"),
@@ -181,21 +206,6 @@ async fn start(cx: &Cx, lab: &Lab, args: StartArgs) -> Result<Exit, CliError> {
     Ok(Exit::Passed)
 }
 
-/// What a candidate should know before the clock runs.
-fn tour(ready: &ExamStarted) -> String {
-    formatdoc! {"
-        Everything is ready: {tasks} tasks, {minutes} minutes, {mark} % to pass (track {track}).
-
-        - Each task has a host of its own and names it. `cks-lab ssh <host>` goes there, `exit` leads back;
-          from a host there is no way to another one. kubectl works on the host.
-        - Tasks can be done in any order. `cks-lab exam flag` marks one to come back to.
-        - Every part of a task counts. What is graded is the state at the end, by whatever means it came about.
-        - The clock does not stop for breaks, closed terminals or restarts. When the time is up everything is
-          graded as it stands.
-        - Verdicts, hints and solutions are shown after the end.
-        ", tasks = ready.tasks.len(), minutes = ready.minutes, mark = ready.pass_mark, track = ready.track}
-}
-
 fn status(cx: &Cx, lab: &Lab, view: ExamStatus) -> Result<Exit, CliError> {
     keep(cx, lab, &view.session, view.state)?;
     cx.show(&view, || text::status(&view, cx.ui.width()))?;
@@ -204,10 +214,7 @@ fn status(cx: &Cx, lab: &Lab, view: ExamStatus) -> Result<Exit, CliError> {
 
 fn task(cx: &Cx, lab: &Lab, view: ExamTaskView) -> Result<Exit, CliError> {
     keep_time(cx, lab, &view.session)?;
-    cx.show(&view, || {
-        let body = super::start::without_title(&view.text, &view.status.title);
-        text::task(&view, &cx.ui.markdown(body))
-    })?;
+    cx.show(&view, || text::task(&view, &cx.ui.markdown(&text::task_text(&view))))?;
     Ok(Exit::Passed)
 }
 

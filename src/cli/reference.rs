@@ -53,6 +53,7 @@ fn shapes() -> Vec<(&'static str, &'static str, String)> {
         "curriculum", "cks-lab curriculum", view::CurriculumView;
         "report", "cks-lab report", Report;
         "exam-start", "cks-lab exam start", exam::ExamStarted;
+        "exam-rules", "cks-lab exam rules", exam::ExamRules;
         "exam-status", "cks-lab exam status, cks-lab exam resume, cks-lab exam flag, cks-lab exam note", exam::ExamStatus;
         "exam-task", "cks-lab exam task, cks-lab exam next", exam::ExamTaskView;
         "exam-submit", "cks-lab exam submit, cks-lab exam review", exam::ExamResult;

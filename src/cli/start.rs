@@ -11,6 +11,7 @@ use crate::lab::error::LabError;
 use crate::lab::view::{Started, TaskView};
 use crate::lab::{Lab, StartRequest};
 use crate::layout::{self, FAINT, STRONG, paint};
+use crate::ui::markdown;
 
 /// Start a scenario: cluster up, seeded, task on the screen, clock running
 #[derive(Debug, clap::Args)]
@@ -115,12 +116,6 @@ pub(super) fn present(cx: &Cx, lab: &Lab, started: &Started) -> Result<(), CliEr
 pub(super) fn task_text(cx: &Cx, view: &TaskView) -> String {
     let about = format!("{} points, {} minutes", view.points, view.minutes);
     let about = paint(FAINT, about);
-    let text = without_title(&view.text, &view.title);
+    let text = markdown::without_title(&view.text, &view.title);
     format!("{}  {about}\n\n{}", paint(STRONG, &view.title), cx.ui.markdown(text))
-}
-
-/// Leaves out a heading that says what stands above it already.
-pub(super) fn without_title<'t>(text: &'t str, title: &str) -> &'t str {
-    let body = text.trim_start().strip_prefix("# ").and_then(|rest| rest.strip_prefix(title));
-    body.filter(|body| body.starts_with('\n')).map_or(text, str::trim_start)
 }

@@ -7,7 +7,7 @@ use super::Cx;
 use super::error::CliError;
 use super::exit::Exit;
 use crate::lab::view::{SessionView, StatusView};
-use crate::layout::{self, BAD, FAINT, GOOD, STRONG, Table, WARN, paint};
+use crate::layout::{self, BAD, FAINT, GOOD, STRONG, Table, WARN, paint, time_left};
 use crate::session::{Session, TaskState};
 
 /// Show what is running and how much time is left
@@ -75,7 +75,7 @@ pub(super) fn text(view: &StatusView, width: usize) -> String {
         }
         let elapsed = layout::clock_time(Duration::from_secs(session.elapsed_seconds));
         if session.state == TaskState::Running {
-            table.row([paint(FAINT, "time"), format!("{elapsed} gone, {}", left(session.left_seconds))]);
+            table.row([paint(FAINT, "time"), format!("{elapsed} gone, {}", time_left(session.left_seconds))]);
         } else if session.state == TaskState::Submitted {
             table.row([paint(FAINT, "time"), elapsed]);
         }
@@ -94,18 +94,6 @@ fn state(session: &SessionView) -> String {
     }
 }
 
-/// Writes the time that is left.
-pub(super) fn left(seconds: Option<u64>) -> String {
-    match seconds {
-        None => "no limit".to_owned(),
-        Some(0) => paint(BAD, "the time is up"),
-        Some(left) => {
-            let style = if left <= 60 { WARN } else { STRONG };
-            paint(style, format!("{} left", layout::clock_time(Duration::from_secs(left))))
-        }
-    }
-}
-
 /// Writes the time of a session in a line.
 pub(super) fn time(session: &Session) -> String {
     let timer = &session.timer;
@@ -115,6 +103,6 @@ pub(super) fn time(session: &Session) -> String {
             let over = format!("The time was up {} ago.", layout::clock_time(over));
             paint(BAD, over)
         }
-        None => format!("{gone} gone, {}", left(timer.left().map(|left| left.as_secs()))),
+        None => format!("{gone} gone, {}", time_left(timer.left().map(|left| left.as_secs()))),
     }
 }

@@ -8,7 +8,7 @@ use crate::persist::PersistError;
 use crate::process::ProcessError;
 use crate::scenario::catalog::CatalogError;
 pub use crate::seed::SeedError;
-use crate::session::store::StoreError;
+pub use crate::session::store::StoreError;
 use crate::session::{SessionError, SessionId};
 use crate::verify::RecordError;
 

@@ -21,6 +21,13 @@ pub enum Event {
         /// What, as a sentence.
         text: String,
     },
+    /// Little time is left of an exam, or none.
+    Alert {
+        /// The alert that was reached, in minutes; 0 when the time is up.
+        minutes: u32,
+        /// The seconds that are left.
+        left_seconds: u64,
+    },
     /// A line that a command wrote which is run for the learner.
     Output {
         /// The line.

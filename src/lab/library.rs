@@ -8,9 +8,10 @@ use super::error::{Fault, LabError};
 use super::view::{CurriculumView, DomainView, ListView, ListedScenario, ShowView, TopicView};
 use crate::curriculum::{self, Curriculum, Place, TopicId};
 use crate::history::Best;
-use crate::report::StudyLink;
+use crate::report::{LinkKind, StudyLink};
 use crate::scenario::catalog::{Catalog, CatalogError, Summary};
 use crate::scenario::{Scenario, Variant};
+use crate::session::TaskState;
 
 impl Lab {
     /// Lists the scenarios in the order of the curriculum.
@@ -43,6 +44,7 @@ impl Lab {
         let listed = self.listed(summary, &self.history.best()?);
         let scenario = load(&catalog, id, Variant(0))?;
         let place = place_of(&scenario.topic);
+        let closed = self.is_book_closed()?;
         let topic = place.map(|place| place.topic);
         Ok(ShowView {
             listed,
@@ -51,7 +53,7 @@ impl Lab {
             weight: place.map(|place| place.domain.weight).unwrap_or_default(),
             checks: scenario.checks.iter().map(|check| check.describe.clone()).collect(),
             hints: scenario.hints.len(),
-            resources: topic.map(|topic| links(&topic.resources)).unwrap_or_default(),
+            resources: topic.map(|topic| links(&topic.resources, closed)).unwrap_or_default(),
         })
     }
 
@@ -76,10 +78,11 @@ impl Lab {
                 by_topic.entry(&place.topic.id).or_default().push(summary.id.to_string());
             }
         }
+        let closed = self.is_book_closed()?;
         let topic = |topic: &curriculum::Topic| TopicView {
             id: topic.id.to_string(),
             title: topic.title.clone(),
-            resources: links(&topic.resources),
+            resources: links(&topic.resources, closed),
             scenarios: by_topic.get(&topic.id).cloned().unwrap_or_default(),
         };
         let domain = |domain: &curriculum::Domain| DomainView {
@@ -92,9 +95,24 @@ impl Lab {
             track: track.id.to_string(),
             title: track.title.clone(),
             domains: track.domains.iter().map(domain).collect(),
-            general: links(&track.general),
-            related: links(&track.related),
+            general: links(&track.general, closed),
+            related: links(&track.related, closed),
         })
+    }
+
+    /// Tells whether an exam goes on in which pages of third parties are not shown, and says so then.
+    fn is_book_closed(&self) -> Result<bool, LabError> {
+        let now = self.clock.moment();
+        let closed = self.store.list()?.sessions.into_iter().find(|session| {
+            let mut session = session.clone();
+            session.observe(&now);
+            let exam = session.sitting.as_ref().is_some_and(|sitting| !sitting.open_book);
+            exam && session.state == TaskState::Running && !session.timer.is_up()
+        });
+        if let Some(exam) = &closed {
+            self.warn(format!("links to pages of third parties are hidden while exam `{}` goes on", exam.id));
+        }
+        Ok(closed.is_some())
     }
 
     /// Opens the folder with scenarios, or what is built in.
@@ -162,6 +180,8 @@ pub(super) fn place_of(topic: &TopicId) -> Option<Place<'static>> {
     newest.or_else(|| curriculum.places(topic).pop())
 }
 
-fn links(resources: &[curriculum::Resource]) -> Vec<StudyLink> {
-    resources.iter().map(StudyLink::from).collect()
+/// Lists links; with a closed book those of third parties are left out.
+fn links(resources: &[curriculum::Resource], closed: bool) -> Vec<StudyLink> {
+    let links = resources.iter().map(StudyLink::from);
+    links.filter(|link| !closed || link.kind == LinkKind::Allowed).collect()
 }

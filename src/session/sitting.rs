@@ -21,6 +21,18 @@ pub struct Sitting {
     pub current: usize,
     /// What the clock showed when the learner came to it.
     pub since: Duration,
+    /// Whether pages of third parties are shown.
+    #[serde(default)]
+    pub open_book: bool,
+    /// Prefixes of the pages that may be open, where those are not the track's.
+    #[serde(default)]
+    pub allowed: Vec<String>,
+    /// The alerts that commands have told, in minutes.
+    #[serde(default)]
+    pub told: Vec<u32>,
+    /// The alerts that the keeper of the clock has told, in minutes.
+    #[serde(default)]
+    pub notified: Vec<u32>,
     /// What it adds to each task, in the tasks' order.
     pub desks: Vec<Desk>,
 }

@@ -21,6 +21,12 @@ pub fn render(text: &str, width: usize, colour: bool) -> String {
     out
 }
 
+/// Leaves out a heading that says what stands above it already.
+pub fn without_title<'t>(text: &'t str, title: &str) -> &'t str {
+    let body = text.trim_start().strip_prefix("# ").and_then(|rest| rest.strip_prefix(title));
+    body.filter(|body| body.starts_with('\n')).map_or(text, str::trim_start)
+}
+
 #[derive(Default)]
 struct Page {
     width: usize,

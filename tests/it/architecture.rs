@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "lab",
             "author",
             "report",
+            "tui",
             "ui",
             "layout",
             "config",
@@ -32,7 +33,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "persist",
         ],
     ),
-    ("ui", &["lab", "layout"]),
+    ("tui", &["lab", "exam", "report", "session", "ui", "layout"]),
+    ("ui", &["lab", "layout", "session"]),
     (
         "lab",
         &[
@@ -190,9 +192,10 @@ fn only_the_registry_names_the_providers() {
 }
 
 #[test]
-fn only_ui_touches_the_terminal() {
+fn only_ui_and_the_console_touch_the_terminal() {
     let terminal = r"\b(println|print|eprintln|eprint|dbg)!|\bio::(stdin|stdout|stderr)\(|\bterminal_size::|\bIsTerminal\b";
     never(terminal, |source| source.within("ui"));
+    never(r"\b(ratatui|crossterm|ansi_to_tui|tui_input)\b", |source| source.within("tui"));
 }
 
 #[test]

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::curriculum::{Curriculum, TopicId, Track};
 use crate::exam::score::DomainScore;
 use crate::lab::error::LabError;
-use crate::report::Report;
+use crate::report::{LinkKind, Report, StudyLink};
 use crate::scenario::Scenario;
-use crate::session::{Session, SessionId, TaskState};
+use crate::session::{Session, SessionId, Sitting, TaskState};
 
 /// An exam that is ready or runs.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -49,6 +50,28 @@ pub struct ExamPlace {
     pub minutes: u32,
 }
 
+/// The rules of an exam, for whoever is about to sit it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExamRules {
+    /// The session's id.
+    pub session: SessionId,
+    /// The curriculum's track.
+    pub track: String,
+    /// The track's title.
+    pub title: String,
+    /// How many tasks there are.
+    pub tasks: usize,
+    /// How many minutes there are.
+    pub minutes: u64,
+    /// Percent that are needed to pass.
+    pub pass_mark: u32,
+    /// Prefixes of the pages that may be open.
+    pub allowed: Vec<String>,
+    /// Whether pages of third parties are shown.
+    pub open_book: bool,
+}
+
 /// How an exam stands.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -59,6 +82,10 @@ pub struct ExamStatus {
     pub track: String,
     /// How far it is.
     pub state: TaskState,
+    /// Whether everything is there that the clock waits for.
+    pub ready: bool,
+    /// How many minutes there are in all.
+    pub minutes: u64,
     /// The seconds that are left.
     pub left_seconds: u64,
     /// When the time will be up.
@@ -102,6 +129,8 @@ pub struct ExamTaskView {
     pub of: usize,
     /// The text, Markdown.
     pub text: String,
+    /// The pages on its topic: those that may be open, and with an open book all.
+    pub reference: Vec<StudyLink>,
     /// The folder for the candidate's files.
     #[schemars(with = "String")]
     pub task_dir: PathBuf,
@@ -171,9 +200,29 @@ impl ExamStarted {
             track: sitting.track.clone(),
             variant: sitting.variant,
             pass_mark: sitting.pass_mark,
-            minutes: session.timer.limit().map_or(0, |limit| limit.as_secs() / 60),
+            minutes: minutes(session),
             deadline: session.timer.deadline().filter(|_| running),
             tasks: places(session)?.into_iter().map(|status| status.place).collect(),
+        })
+    }
+}
+
+impl ExamRules {
+    pub(super) fn new(session: &Session) -> Result<Self, LabError> {
+        let sitting = session.sitting()?;
+        let track = track(sitting);
+        Ok(Self {
+            session: session.id.clone(),
+            track: sitting.track.clone(),
+            title: track.title.clone(),
+            tasks: session.tasks.len(),
+            minutes: minutes(session),
+            pass_mark: sitting.pass_mark,
+            allowed: match sitting.allowed.is_empty() {
+                true => track.allowed_documentation.clone(),
+                false => sitting.allowed.clone(),
+            },
+            open_book: sitting.open_book,
         })
     }
 }
@@ -186,6 +235,8 @@ impl ExamStatus {
             session: session.id.clone(),
             track: sitting.track.clone(),
             state: session.state,
+            ready: session.tasks.iter().all(|task| task.cluster.record.is_some()),
+            minutes: minutes(session),
             left_seconds: left(session),
             deadline: session.timer.deadline().filter(|_| running),
             current: sitting.current + 1,
@@ -203,6 +254,7 @@ impl ExamTaskView {
             of: all.len(),
             status: all.swap_remove(index.min(all.len().saturating_sub(1))),
             text: scenario.task.clone(),
+            reference: reference(session.sitting()?, &scenario.topic),
             task_dir: task.dir.clone(),
             left_seconds: left(session),
         })
@@ -244,6 +296,30 @@ impl ExamResult {
 
 fn left(session: &Session) -> u64 {
     session.timer.left().map_or(0, |left| left.as_secs())
+}
+
+fn minutes(session: &Session) -> u64 {
+    session.timer.limit().map_or(0, |limit| limit.as_secs() / 60)
+}
+
+fn track(sitting: &Sitting) -> &'static Track {
+    let curriculum = Curriculum::builtin();
+    curriculum.track(&sitting.track).unwrap_or_else(|| curriculum.newest())
+}
+
+/// The pages on a topic that a candidate is shown.
+fn reference(sitting: &Sitting, topic: &TopicId) -> Vec<StudyLink> {
+    let places = Curriculum::builtin().places_in(topic, track(sitting));
+    let links = places.first().map(|place| place.topic.resources.iter().map(StudyLink::from));
+    let mut links: Vec<StudyLink> = links.into_iter().flatten().collect();
+    if !sitting.allowed.is_empty() {
+        for link in &mut links {
+            let allowed = sitting.allowed.iter().any(|prefix| link.url.starts_with(prefix.as_str()));
+            link.kind = if allowed { LinkKind::Allowed } else { LinkKind::ThirdParty };
+        }
+    }
+    links.retain(|link| sitting.open_book || link.kind == LinkKind::Allowed);
+    links
 }
 
 fn places(session: &Session) -> Result<Vec<ExamTaskStatus>, LabError> {
