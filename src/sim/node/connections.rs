@@ -16,6 +16,9 @@ use crate::sim::status::Status;
 
 mod exec;
 mod logs;
+mod remote;
+mod spdy;
+mod upgrade;
 
 /// Files that commands have written or removed, by path.
 type Files = BTreeMap<String, Option<String>>;
@@ -91,7 +94,7 @@ impl Connector for NodeConnections {
     async fn connect(&self, connection: Connection) -> Result<Response<Body>, Status> {
         match connection.kind.as_str() {
             "log" => logs::respond(&self.logs, &connection),
-            "exec" => exec::respond(self, connection),
+            "exec" => exec::respond(self, &connection),
             "proxy" => Err(Status::not_simulated("proxying to what runs in the cluster")),
             kind => Err(Status::not_simulated(&format!("{kind} into a container"))),
         }

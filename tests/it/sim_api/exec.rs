@@ -29,6 +29,29 @@ async fn a_command_says_what_it_says_and_ends_as_it_ends() {
     assert_eq!(shell.ok("echo 'echo by $GREETING' | kubectl exec -i app -- sh").await, "by hello");
 }
 
+/// What older clients speak, and newer ones when they are told to.
+const SPDY: &str = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false kubectl";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_speak_spdy_are_served_alike() {
+    let shell = with_pod().await;
+    let (success, out, err) =
+        shell.run(&format!("{SPDY} exec app -- sh -c 'echo out; echo err >&2; exit 7'; echo rc $?")).await;
+    assert_eq!(
+        (success, out.as_str(), err.as_str()),
+        (true, "out\nrc 7", "err\ncommand terminated with exit code 7")
+    );
+    let many =
+        shell.ok(&format!("seq 20000 | {SPDY} exec -i app -- sh -c 'cat; echo end' | tail -n 2")).await;
+    assert_eq!(
+        many, "20000\nend",
+        "stdin that ends is read to its end, and output in many frames is all there"
+    );
+    assert_eq!(shell.ok(&format!("{SPDY} exec app -- sh -c 'sleep 1; echo late'")).await, "late");
+    let loud = shell.run(&format!("{SPDY} exec app -v=9 -- true")).await.2;
+    assert!(loud.contains("Upgrade: SPDY/3.1") || loud.contains("SPDY/3.1"), "{loud}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_run_is_told_in_the_words_of_the_runtime() {
     let shell = with_pod().await;
