@@ -11,7 +11,7 @@ use super::controllers::engine::Controller;
 use super::controllers::{self, Authority, Settings, engine};
 use super::events::EventSink;
 use super::node::kubelet::Kubelet;
-use super::node::{Machine, NodeLogs, NodeSpec, PlainMachine, Timings};
+use super::node::{History, Machine, NodeLogs, NodeSpec, PlainMachine, Timings};
 use super::scheduler::Scheduler;
 
 /// What the loops of a cluster work with.
@@ -55,11 +55,13 @@ impl ControlPlane {
         let settings = Arc::new(plan.settings);
         let mut loops: Vec<Arc<dyn Controller>> = controllers::all(authority);
         loops.push(Arc::new(Scheduler::default()));
+        let history = History::new(api.clock().clone());
         for node in plan.nodes {
-            loops.push(Arc::new(Kubelet::new(node, plan.machine.clone(), plan.timings.clone())));
+            let machine = plan.machine.clone();
+            loops.push(Arc::new(Kubelet::new(node, machine, plan.timings.clone(), history.clone())));
         }
         engine::start(loops, &client, &sink, &settings, &mut tasks);
-        let logs = NodeLogs::new(api.store().clone(), plan.machine, api.clock().clone());
+        let logs = NodeLogs::new(api.store().clone(), plan.machine, history);
         Self { tasks, logs }
     }
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 mod connections;
 mod environment;
+mod history;
 pub mod host;
 pub mod images;
 pub(crate) mod kubelet;
 mod logs;
+mod network;
 mod process;
 mod register;
 pub mod shell;
@@ -18,6 +20,7 @@ pub mod tree;
 mod volumes;
 
 pub use connections::NodeConnections;
+pub use history::History;
 pub use logs::{LogLine, NodeLogs, Run};
 
 /// A node as its machine is: name, addresses, size.

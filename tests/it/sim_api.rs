@@ -10,6 +10,8 @@ mod image_policy;
 mod kubectl;
 mod logs;
 mod mutating_policies;
+mod network;
+mod port_forward;
 mod properties;
 mod tokens;
 mod watches;

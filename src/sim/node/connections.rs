@@ -1,91 +1,133 @@
 //! Connections into containers, as the nodes answer them. What may be asked at all is settled before.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::Response;
+use http_body_util::{BodyExt as _, Full};
 use serde_json::Value;
 
 use super::NodeLogs;
 use super::logs::Run;
+use super::process::{Process, Started};
+use super::shell::outside::{Ask, HttpAnswer, Reply, Told};
 use super::shell::{self, Host as _, Trace};
-use crate::sim::api::{Body, Connection, Connector};
+use crate::sim::api::{Api, Body, Connection, Connector};
 use crate::sim::status::Status;
 
+mod attach;
 mod exec;
 mod logs;
+mod port_forward;
 mod remote;
 mod spdy;
+mod terminal;
 mod upgrade;
 
-/// Files that commands have written or removed, by path.
-type Files = BTreeMap<String, Option<String>>;
+/// How long an API may take to answer what runs in a container.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The nodes of one cluster, as far as somebody connects to what runs on them.
 #[derive(Debug, Clone)]
 pub struct NodeConnections {
     logs: NodeLogs,
-    /// What commands have left behind, by run.
-    left: Arc<Mutex<HashMap<String, Files>>>,
+}
+
+/// A container that somebody is connected to.
+#[derive(Debug, Clone)]
+struct Target {
+    logs: NodeLogs,
+    api: Api,
+    pod: Arc<Value>,
+    run: Run,
 }
 
 impl NodeConnections {
     /// Answers for the containers that write these logs.
     pub fn new(logs: NodeLogs) -> Self {
-        Self { logs, left: Arc::default() }
+        Self { logs }
     }
 
-    /// Returns what commands have left in a container.
-    fn files(&self, run: &Run) -> Files {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).get(run.id()).cloned().unwrap_or_default()
+    /// Finds the container that a connection is to, when it runs.
+    fn target(&self, connection: &Connection) -> Result<Target, Status> {
+        let container = &connection.container;
+        match self.logs.run(&connection.object, container, false) {
+            Ok(Some(run)) if run.ended().is_none() => Ok(Target {
+                logs: self.logs.clone(),
+                api: connection.api.clone(),
+                pod: connection.object.clone(),
+                run,
+            }),
+            _ => Err(Status::internal(format!(
+                "unable to upgrade connection: container not found ({container:?})"
+            ))),
+        }
+    }
+}
+
+impl Target {
+    /// Lets somebody look at the container.
+    fn with<T: Default>(&self, look: impl FnOnce(&Process<'_>) -> T) -> T {
+        self.logs.with_process_of(Some(&self.api), &self.pod, &self.run, look).unwrap_or_default()
     }
 
-    fn keep(&self, run: &Run, files: Files) {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(run.id().to_owned(), files);
-    }
-
-    /// Runs a command in a container for a time.
-    fn run(
-        &self,
-        pod: &Value,
-        run: &Run,
-        files: &Files,
-        command: &[String],
-        stdin: Option<String>,
-        limit: Duration,
-    ) -> Trace {
-        let now = self.logs.now();
-        let traced = self.logs.with_process(pod, run, |process| {
-            process.exec_over(command, (run.started(), now), files, stdin, limit)
-        });
-        traced.unwrap_or_default()
+    /// Works out what a command does for a time.
+    fn trace(&self, command: &Started<'_>, limit: Duration) -> Trace {
+        self.with(|process| process.exec_over(self.run.started(), command, limit))
     }
 
     /// Says why a program cannot be run, in the words of the runtime, or that nobody knows what it would do.
-    fn refusal(&self, pod: &Value, run: &Run, program: &str) -> Option<Status> {
+    fn refusal(&self, program: &str) -> Option<Status> {
         let name = program.rsplit('/').next().unwrap_or_default();
-        let unknown = || Status::not_simulated(&format!("running {name:?} in a container"));
-        self.logs.with_process(pod, run, |process| {
-            if name == "tar" {
-                return Some(unknown());
-            }
-            if let Some(why) = process.exec_error(program) {
-                let id = run.id().trim_start_matches("containerd://");
-                return Some(Status::internal(format!(
+        self.with(|process| {
+            let told = |why: &str| {
+                let id = self.run.id().trim_start_matches("containerd://");
+                Some(Status::internal(format!(
                     "Internal error occurred: error executing command in container: failed to exec in container: failed \
                      to start exec {id:?}: OCI runtime exec failed: exec failed: unable to start container process: {why}"
-                )));
+                )))
+            };
+            if let Some(why) = process.exec_error(program) {
+                return told(&why);
             }
             let is_script = program.contains('/') && process.read(program).is_some();
-            (!shell::is_tool(name) && !is_script).then(unknown)
-        })?
+            if shell::is_tool(name) || matches!(name, "dash" | "zsh") || is_script {
+                return None;
+            }
+            if process.may_have(program) {
+                return Some(Status::not_simulated(&format!("running {name:?} in a container")));
+            }
+            told(&format!("exec: {program:?}: executable file not found in $PATH: unknown"))
+        })
     }
+}
 
-    /// Tells whether commands in a container run as root.
-    fn is_root(&self, pod: &Value, run: &Run) -> bool {
-        self.logs.with_process(pod, run, |process| process.user() == Some(0)).unwrap_or_default()
+/// Makes a request to the API for what runs in a container.
+pub(super) async fn request(api: &Api, ask: &Ask) -> Told {
+    let Ask::Http { request, .. } = ask else { return Told::Replied(Reply::Nothing) };
+    let mut builder = http::Request::builder().method(request.method.as_str()).uri(request.path.as_str());
+    for (name, value) in &request.headers {
+        builder = builder.header(name, value);
+    }
+    let Ok(asked) = builder.body(Full::new(bytes::Bytes::from(request.body.clone()))) else {
+        return Told::Replied(Reply::Http(HttpAnswer { status: 400, ..HttpAnswer::default() }));
+    };
+    let answered = async {
+        let response = api.handle(asked).await;
+        let (parts, body) = response.into_parts();
+        let headers = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+        let headers = headers.collect();
+        let body = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
+        HttpAnswer { status: parts.status.as_u16(), headers, body }
+    };
+    match tokio::time::timeout(PATIENCE, answered).await {
+        Ok(answer) => Told::Replied(Reply::Http(answer)),
+        // A watch, say, of which nothing would be seen before its end.
+        Err(_) => Told::Replied(Reply::Nothing),
     }
 }
 
@@ -95,6 +137,8 @@ impl Connector for NodeConnections {
         match connection.kind.as_str() {
             "log" => logs::respond(&self.logs, &connection),
             "exec" => exec::respond(self, &connection),
+            "attach" => attach::respond(self, &connection),
+            "portforward" => port_forward::respond(&self.logs, &connection),
             "proxy" => Err(Status::not_simulated("proxying to what runs in the cluster")),
             kind => Err(Status::not_simulated(&format!("{kind} into a container"))),
         }

@@ -1,5 +1,6 @@
 //! The images of the simulated world, from `images.yaml`: whether a name can be pulled, and what the image is like.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -60,6 +61,68 @@ pub struct Image {
     /// Whether it has a shell.
     #[serde(default = "yes")]
     pub shell: bool,
+    /// The programs it has; all where that is not known.
+    #[serde(default)]
+    userland: Option<String>,
+    /// Programs it has beside those.
+    #[serde(default)]
+    pub programs: Vec<String>,
+    /// The id of a user that `user` names.
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// What its ports speak.
+    #[serde(default)]
+    pub speaks: Speaks,
+    /// The page that it answers with, or its greeting.
+    #[serde(default)]
+    pub page: String,
+    /// The type of that page.
+    #[serde(default)]
+    pub kind: String,
+    /// The folder whose files it serves.
+    #[serde(default)]
+    pub root: String,
+    /// What it calls itself in its answers.
+    #[serde(default)]
+    pub server: String,
+}
+
+/// What is spoken at the ports of an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Speaks {
+    /// HTTP.
+    #[default]
+    Http,
+    /// HTTP within TLS.
+    Tls,
+    /// The protocol of Redis.
+    Redis,
+    /// Something that begins with a greeting of the server.
+    Greeting,
+    /// Something to which a stranger gets no answer.
+    Nothing,
+}
+
+impl Image {
+    /// Returns the set of programs, by the image's tag where the image is built on several.
+    fn userland(&self, tag: &str) -> Option<&str> {
+        if tag.contains("alpine") { Some("alpine") } else { self.userland.as_deref() }
+    }
+
+    /// Tells whether a program is missing that could be there.
+    pub fn lacks(&self, tag: &str, program: &str) -> bool {
+        if self.programs.iter().any(|known| known == program) {
+            return false;
+        }
+        let lacking = self.userland(tag).and_then(|name| CATALOGUE.as_ref()?.userlands.get(name));
+        lacking.is_some_and(|lacking| lacking.iter().any(|missing| missing == program))
+    }
+
+    /// Tells whether its programs are those of GNU.
+    pub fn is_gnu(&self, tag: &str) -> bool {
+        self.userland(tag) == Some("debian")
+    }
 }
 
 fn yes() -> bool {
@@ -77,6 +140,8 @@ struct Catalogue {
     hosts: Hosts,
     missing: Vec<String>,
     present: Vec<String>,
+    /// The programs that images of a kind do not have.
+    userlands: BTreeMap<String, Vec<String>>,
     images: Vec<Image>,
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::history::History;
 use super::{Machine, NodeSpec, Timings, register};
 use crate::sim::attributes::UserInfo;
 use crate::sim::client::DeleteOptions;
@@ -47,6 +48,7 @@ pub(crate) struct Kubelet {
     node: NodeSpec,
     machine: Arc<dyn Machine>,
     timings: Timings,
+    history: History,
     state: Mutex<Memory>,
 }
 
@@ -68,8 +70,8 @@ fn itself() -> Key {
 
 impl Kubelet {
     /// Creates the kubelet of a node.
-    pub(crate) fn new(node: NodeSpec, machine: Arc<dyn Machine>, timings: Timings) -> Self {
-        Self { node, machine, timings, state: Mutex::default() }
+    pub(crate) fn new(node: NodeSpec, machine: Arc<dyn Machine>, timings: Timings, history: History) -> Self {
+        Self { node, machine, timings, history, state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Memory> {
@@ -144,8 +146,10 @@ impl Controller for Kubelet {
             if notice.is_gone() {
                 let mut state = self.lock();
                 let same = |runtime: &Runtime| runtime.uid == meta::uid(notice.object);
-                if state.pods.get(&notice.key()).is_some_and(same) {
-                    state.pods.remove(&notice.key());
+                if state.pods.get(&notice.key()).is_some_and(same)
+                    && let Some(gone) = state.pods.remove(&notice.key())
+                {
+                    self.history.forget(gone.containers.iter().map(|container| container.id.as_str()));
                 }
                 return;
             }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::history::{History, Record};
+use super::network;
 use super::process::Process;
 use super::{Machine, kubelet};
-use crate::clock::Clock;
+use crate::sim::api::Api;
 use crate::sim::meta;
 use crate::sim::status::Status;
 use crate::sim::store::{Store, Watch};
@@ -59,13 +61,13 @@ impl Run {
 pub struct NodeLogs {
     store: Store,
     machine: Arc<dyn Machine>,
-    clock: Arc<dyn Clock>,
+    history: History,
 }
 
 impl NodeLogs {
     /// Reads logs of the Pods in `store`.
-    pub fn new(store: Store, machine: Arc<dyn Machine>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, machine, clock }
+    pub fn new(store: Store, machine: Arc<dyn Machine>, history: History) -> Self {
+        Self { store, machine, history }
     }
 
     /// Finds the run whose log is meant: the one that goes on or was last, or the one before it when `previous` is set.
@@ -127,8 +129,8 @@ impl NodeLogs {
     /// Returns a run as it is by now. One whose Pod is gone has ended.
     pub fn again(&self, run: &Run, pod: &Value) -> Run {
         let over = |ended: &Value| Run { ended: meta::time(&ended["finishedAt"]), ..run.clone() };
-        let gone = || Run { ended: Some(self.clock.now()), ..run.clone() };
-        let Some(pod) = self.current(pod).filter(|pod| meta::uid(pod) == run.uid) else { return gone() };
+        let gone = || Run { ended: Some(self.history.now()), ..run.clone() };
+        let Some(pod) = self.latest(pod).filter(|pod| meta::uid(pod) == run.uid) else { return gone() };
         let Some(status) = status_of(&pod, &run.container) else { return gone() };
         let (state, last) = (&status["state"], &status["lastState"]["terminated"]);
         if !state["running"].is_null() && status["containerID"] == run.id.as_str() {
@@ -140,7 +142,7 @@ impl NodeLogs {
     }
 
     /// Returns a Pod as it is by now.
-    fn current(&self, pod: &Value) -> Option<Arc<Value>> {
+    pub(super) fn latest(&self, pod: &Value) -> Option<Arc<Value>> {
         let entry = self.store.get(&kubelet::PODS, meta::namespace(pod), meta::name(pod))?;
         Some(entry.object.clone())
     }
@@ -150,14 +152,35 @@ impl NodeLogs {
         self.store.watch(Some(&kubelet::PODS), None).ok()
     }
 
+    /// Returns what a run was told.
+    pub(super) fn record(&self, run: &Run) -> Arc<Record> {
+        self.history.of(run.id.trim_start_matches("containerd://"))
+    }
+
+    /// Lets somebody look at the network as a Pod finds it.
+    pub(super) fn with_network<T>(&self, pod: &Value, look: impl FnOnce(&network::Network<'_>) -> T) -> T {
+        look(&network::Network { store: &self.store, machine: &*self.machine, history: &self.history, pod })
+    }
+
     /// Returns the time by which runs are told.
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.history.now()
     }
 
     /// Lets somebody look at what runs in a container.
     pub(super) fn with_process<T>(
         &self,
+        pod: &Value,
+        run: &Run,
+        look: impl FnOnce(&Process<'_>) -> T,
+    ) -> Option<T> {
+        self.with_process_of(None, pod, run, look)
+    }
+
+    /// Lets somebody look at what runs in a container, whose Pod knows the API.
+    pub(super) fn with_process_of<T>(
+        &self,
+        api: Option<&Api>,
         pod: &Value,
         run: &Run,
         look: impl FnOnce(&Process<'_>) -> T,
@@ -171,6 +194,11 @@ impl NodeLogs {
             pod,
             container,
             node: node.as_deref().unwrap_or(&Value::Null),
+            history: &self.history,
+            id: run.id.trim_start_matches("containerd://"),
+            api,
+            // What its own process asks for is the kubelet's to find out; commands ask for themselves.
+            asks: api.is_some(),
         }))
     }
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub(super) mod bytes;
 mod expand;
+pub(super) mod outside;
 mod parse;
 #[cfg(test)]
 mod tests;
 mod tools;
 
+use outside::{Ask, Told};
 use parse::{Chain, Command, List, Pipeline, Redirect, SyntaxError};
 pub(super) use tools::is_tool;
 
@@ -64,10 +67,27 @@ pub struct Trace {
     pub files: BTreeMap<String, Option<String>>,
     /// The ports it listens on.
     pub listens: Vec<u16>,
+    /// What it serves there, where that is known.
+    pub serves: BTreeMap<u16, Serves>,
     /// What it does on SIGTERM.
     pub on_term: Option<OnTerm>,
     /// Whether nothing of this will ever change.
     pub settled: bool,
+    /// What it has asked of the world and has no answer to, by the number of the question.
+    pub pending: Option<(usize, Ask)>,
+    /// When it can be told how it goes on, after the start.
+    pub wakes: Option<Duration>,
+    /// Whether it waits for somebody to type something.
+    pub waits: bool,
+}
+
+/// What a program serves at a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Serves {
+    /// The files below a folder.
+    Files(String),
+    /// Always the same.
+    Text(String),
 }
 
 /// What surrounds a process.
@@ -76,13 +96,35 @@ pub trait Host: Send + Sync {
     fn read(&self, path: &str) -> Option<String>;
     /// Lists a folder; nothing when there is none.
     fn list(&self, path: &str) -> Option<Vec<String>>;
-    /// Tells whether a path is on a file system that cannot be written to.
-    fn is_read_only(&self, path: &str) -> bool;
-    /// Runs a program that needs more than the shell knows, such as one that uses the network: what it says on stdout and
-    /// stderr, its exit code, and how long it took.
-    fn program(&self, argv: &[String], stdin: &str) -> Option<(String, String, i32, Duration)>;
+    /// Says why a path cannot be written to, as the system does: `Read-only file system`, `Permission denied`.
+    fn refuses(&self, path: &str) -> Option<&'static str>;
+    /// Tells whether a file that is there may not be read.
+    fn hides(&self, _path: &str) -> bool {
+        false
+    }
+    /// Returns mode, owner and group of what is at a path.
+    fn facts(&self, path: &str) -> (u32, u32, u32) {
+        (if self.list(path).is_some() { 0o755 } else { 0o644 }, 0, 0)
+    }
+    /// Tells whether a program that BusyBox has is missing here.
+    fn lacks(&self, _program: &str) -> bool {
+        false
+    }
+    /// Answers a question about the world beyond: the one of this number that the process asks, at this time after its
+    /// start.
+    fn ask(&self, _number: usize, _at: Duration, _ask: &Ask) -> Told {
+        Told::Later
+    }
     /// Tells whether a program is installed that nobody can say anything of; it then runs for ever.
     fn is_service(&self, program: &str) -> bool;
+    /// Returns the command line of process 1.
+    fn first_process(&self) -> String {
+        "sh".to_owned()
+    }
+    /// Returns the lines of `mount`.
+    fn mounts(&self) -> String {
+        String::new()
+    }
 }
 
 /// What a process is started with.
@@ -90,10 +132,14 @@ pub trait Host: Send + Sync {
 pub struct Start {
     /// Its environment.
     pub env: BTreeMap<String, String>,
+    /// The folder that it starts in; empty for the root.
+    pub folder: String,
     /// The host name.
     pub hostname: String,
     /// User and group ids; the first group is the primary one.
     pub user: u32,
+    /// The user's name, where there is one.
+    pub user_name: String,
     /// The groups.
     pub groups: Vec<u32>,
     /// The memory it may use, in bytes.
@@ -102,6 +148,43 @@ pub struct Start {
     pub at: Timestamp,
     /// What it is given to read.
     pub stdin: Option<String>,
+    /// When it was given that.
+    pub stdin_at: Duration,
+    /// Whether somebody may still give it something to read.
+    pub waits: bool,
+    /// Whether its tools are those of GNU, and not BusyBox's.
+    pub gnu: bool,
+    /// Whether it is at a terminal.
+    pub tty: bool,
+}
+
+/// What a shell remembers from one line to the next.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    variables: BTreeMap<String, String>,
+    functions: BTreeMap<String, Command>,
+    folder: String,
+    status: i32,
+    /// The files that were written or removed.
+    pub files: BTreeMap<String, Option<String>>,
+}
+
+impl Memory {
+    /// Returns the folder that the shell is in.
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Returns the status of the last line.
+    pub fn status(&self) -> i32 {
+        self.status
+    }
+
+    /// Returns what a shell remembers before its first line.
+    pub fn new(start: &Start, files: BTreeMap<String, Option<String>>) -> Self {
+        let folder = if start.folder.is_empty() { "/" } else { &start.folder };
+        Self { variables: start.env.clone(), folder: folder.to_owned(), files, ..Self::default() }
+    }
 }
 
 /// Why evaluation goes no further here.
@@ -139,6 +222,10 @@ struct Machine<'a> {
     background: Vec<Option<Duration>>,
     errexit: bool,
     depth: u32,
+    /// How many questions have been asked.
+    asked: usize,
+    /// Whether a line could not be read.
+    misread: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -150,41 +237,83 @@ enum Errors {
 
 /// Runs a command line until a moment after its start.
 pub fn run(argv: &[String], start: &Start, host: &dyn Host, files: Option<&Trace>, until: Duration) -> Trace {
-    let mut machine = Machine {
-        host,
-        start,
-        until,
-        now: Duration::ZERO,
-        steps: 0,
-        trace: Trace {
-            files: files.map(|trace| trace.files.clone()).unwrap_or_default(),
-            ..Trace::default()
-        },
-        size: 0,
-        variables: start.env.clone(),
-        arguments: Vec::new(),
-        functions: BTreeMap::new(),
-        folder: "/".to_owned(),
-        status: 0,
-        captured: Vec::new(),
-        stdin: start.stdin.clone(),
-        errors: Errors::Log,
-        background: Vec::new(),
-        errexit: false,
-        depth: 0,
-    };
+    let files = files.map(|trace| trace.files.clone()).unwrap_or_default();
+    let mut machine = Machine::new(start, host, Memory::new(start, files), until);
     let outcome = machine.program(argv.to_vec());
-    let ending = |code, out_of_memory| Some(Ending { at: machine.now, code, out_of_memory });
-    let ending = match outcome {
-        Ok(code) | Err(Flow::Exit(code) | Flow::Return(code)) => ending(code, false),
-        Err(Flow::OutOfMemory) => ending(137, true),
-        Err(Flow::Break(_) | Flow::Continue(_)) => ending(0, false),
-        Err(Flow::Pause) => None,
+    machine.finish(outcome).0
+}
+
+/// Runs one line of a shell that remembers those before. A shell that has ended says so in the second part of what is
+/// returned.
+pub fn run_line(
+    line: &str,
+    start: &Start,
+    host: &dyn Host,
+    memory: &Memory,
+    until: Duration,
+) -> (Trace, Memory, bool) {
+    let mut machine = Machine::new(start, host, memory.clone(), until);
+    machine.status = memory.status;
+    let outcome = machine.script(line);
+    let leaves = matches!(outcome, Err(Flow::Exit(_))) && !machine.misread;
+    let outcome = match outcome {
+        // A line that makes no sense ends a script, and not the shell that somebody types at.
+        Err(Flow::Exit(code)) if machine.misread => Ok(code),
+        outcome => outcome,
     };
-    let mut trace = machine.trace;
-    trace.ending = ending;
-    trace.output.sort_by_key(|written| written.at);
-    trace
+    if let Ok(code) = &outcome {
+        machine.status = *code;
+    }
+    let (trace, memory) = machine.finish(outcome);
+    (trace, memory, leaves)
+}
+
+impl<'a> Machine<'a> {
+    fn new(start: &'a Start, host: &'a dyn Host, memory: Memory, until: Duration) -> Self {
+        Self {
+            host,
+            start,
+            until,
+            now: Duration::ZERO,
+            steps: 0,
+            trace: Trace { files: memory.files, ..Trace::default() },
+            size: 0,
+            variables: memory.variables,
+            arguments: Vec::new(),
+            functions: memory.functions,
+            folder: memory.folder,
+            status: 0,
+            captured: Vec::new(),
+            stdin: start.stdin.clone(),
+            errors: Errors::Log,
+            background: Vec::new(),
+            errexit: false,
+            depth: 0,
+            asked: 0,
+            misread: false,
+        }
+    }
+
+    fn finish(self, outcome: Step) -> (Trace, Memory) {
+        let ending = |code, out_of_memory| Some(Ending { at: self.now, code, out_of_memory });
+        let ending = match outcome {
+            Ok(code) | Err(Flow::Exit(code) | Flow::Return(code)) => ending(code, false),
+            Err(Flow::OutOfMemory) => ending(137, true),
+            Err(Flow::Break(_) | Flow::Continue(_)) => ending(0, false),
+            Err(Flow::Pause) => None,
+        };
+        let mut trace = self.trace;
+        trace.ending = ending;
+        trace.output.sort_by_key(|written| written.at);
+        let memory = Memory {
+            variables: self.variables,
+            functions: self.functions,
+            folder: self.folder,
+            status: self.status,
+            files: trace.files.clone(),
+        };
+        (trace, memory)
+    }
 }
 
 impl Machine<'_> {
@@ -198,6 +327,40 @@ impl Machine<'_> {
         }
         self.now = then;
         Ok(())
+    }
+
+    /// Asks the world beyond, and waits for the answer.
+    fn ask(&mut self, ask: &Ask) -> Result<Told, Flow> {
+        let number = self.asked;
+        match self.host.ask(number, self.now, ask) {
+            Told::Later => {
+                self.trace.wakes = Some(self.now);
+                self.trace.pending = Some((number, ask.clone()));
+                Err(Flow::Pause)
+            }
+            told => {
+                self.asked += 1;
+                Ok(told)
+            }
+        }
+    }
+
+    /// Returns what there is to read, or waits until somebody has typed it.
+    fn given(&mut self) -> Result<String, Flow> {
+        match self.stdin.clone() {
+            Some(text) => {
+                let wait = self.start.stdin_at.saturating_sub(self.now);
+                if !wait.is_zero() {
+                    self.pass(wait)?;
+                }
+                Ok(text)
+            }
+            None if self.start.waits => {
+                self.trace.waits = true;
+                Err(Flow::Pause)
+            }
+            None => Ok(String::new()),
+        }
     }
 
     fn say(&mut self, text: &str) {
@@ -228,6 +391,7 @@ impl Machine<'_> {
             Ok(list) => self.list(&list),
             Err(SyntaxError(what)) => {
                 self.complain(&format!("sh: syntax error: unexpected {what}\n"));
+                self.misread = true;
                 Err(Flow::Exit(2))
             }
         }
@@ -469,7 +633,9 @@ impl Machine<'_> {
                 ("<", _) => match self.read(&target) {
                     Some(text) => self.stdin = Some(text),
                     None => {
-                        self.complain(&format!("sh: can't open {target}: no such file\n"));
+                        let path = self.absolute(&target);
+                        let why = if self.host.hides(&path) { "Permission denied" } else { "no such file" };
+                        self.complain(&format!("sh: can't open {target}: {why}\n"));
                         self.stdin = stdin;
                         return Ok(1);
                     }
@@ -487,14 +653,22 @@ impl Machine<'_> {
         outcome
     }
 
-    fn cannot_write(&mut self, path: &str) -> bool {
+    /// Says why a path cannot be written to; nothing when it can.
+    fn refusal(&self, path: &str) -> Option<&'static str> {
         let path = self.absolute(path);
         let special = path.starts_with("/dev/") || path.starts_with("/proc/");
-        if !special && self.host.is_read_only(&path) {
-            self.complain(&format!("sh: can't create {path}: Read-only file system\n"));
-            return true;
-        }
-        false
+        if special { None } else { self.host.refuses(&path) }
+    }
+
+    fn cannot_write(&mut self, path: &str) -> bool {
+        let Some(why) = self.refusal(path) else { return false };
+        let text = if self.start.gnu {
+            format!("sh: 1: cannot create {path}: {why}\n")
+        } else {
+            format!("sh: can't create {path}: {why}\n")
+        };
+        self.complain(&text);
+        true
     }
 
     fn absolute(&self, path: &str) -> String {
@@ -521,6 +695,7 @@ impl Machine<'_> {
         }
         match self.trace.files.get(&path) {
             Some(written) => written.clone(),
+            None if self.host.hides(&path) => None,
             None => self.host.read(&path),
         }
     }
@@ -540,17 +715,28 @@ impl Machine<'_> {
         }
     }
 
+    /// Makes a folder.
+    fn make_folder(&mut self, path: &str) {
+        let path = self.absolute(path);
+        self.trace.files.insert(format!("{}/.", path.trim_end_matches('/')), Some(String::new()));
+        // One that was removed is there again.
+        if let Some(None) = self.trace.files.get(&path) {
+            self.trace.files.remove(&path);
+        }
+    }
+
     fn list_folder(&self, path: &str) -> Option<Vec<String>> {
         let path = self.absolute(path);
         let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
-        let mut names = self.host.list(&path);
+        let removed = matches!(self.trace.files.get(&path), Some(None));
+        let mut names = if removed { None } else { self.host.list(&path) };
         for (file, content) in &self.trace.files {
             let Some(rest) = file.strip_prefix(&prefix).filter(|rest| !rest.is_empty()) else { continue };
             let name = rest.split('/').next().unwrap_or_default().to_owned();
-            let names = names.get_or_insert_with(Vec::new);
-            match content {
-                Some(_) if !names.contains(&name) => names.push(name),
-                None if rest == name => names.retain(|n| *n != name),
+            match (content, &mut names) {
+                (Some(_), Some(names)) if names.contains(&name) => {}
+                (Some(_), names) => names.get_or_insert_with(Vec::new).push(name),
+                (None, Some(names)) if rest == name => names.retain(|n| *n != name),
                 _ => {}
             }
         }
@@ -559,4 +745,12 @@ impl Machine<'_> {
         }
         names
     }
+}
+
+/// Tells whether a command is a shell that reads what somebody types.
+pub(super) fn is_shell(command: &[String]) -> bool {
+    let Some((program, rest)) = command.split_first() else { return false };
+    let name = program.rsplit('/').next().unwrap_or_default();
+    matches!(name, "sh" | "ash" | "bash" | "dash" | "zsh")
+        && rest.iter().all(|argument| matches!(argument.as_str(), "-l" | "-i" | "-il" | "-li" | "--login"))
 }

@@ -45,6 +45,11 @@ impl Shell {
         (output.status.success(), text(&output.stdout), text(&output.stderr))
     }
 
+    /// A path in the folder that commands find as their home.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     pub(super) async fn ok(&self, line: &str) -> String {
         let (success, out, err) = self.run(line).await;
         assert!(success, "{line}: {err}");

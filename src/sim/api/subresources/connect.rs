@@ -37,6 +37,8 @@ pub struct Connection {
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
     /// The body of the request.
     pub body: bytes::Bytes,
+    /// The API that was asked, for what asks it in its turn.
+    pub api: Api,
 }
 
 impl std::fmt::Debug for Connection {
@@ -102,6 +104,7 @@ impl Api {
             headers: request.headers.clone(),
             upgrade: request.upgrade.clone(),
             body: request.body.clone(),
+            api: self.clone(),
         };
         connector.connect(connection).await
     }

@@ -7,143 +7,80 @@ use http::Response;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::NodeConnections;
-use super::remote::{self, Gone, Input, Remote};
+use super::remote::{self, Gone, Remote};
+use super::{NodeConnections, Target, request, terminal};
 use crate::sim::api::{Body, Connection};
-use crate::sim::node::logs::Run;
-use crate::sim::node::shell::Ending;
+use crate::sim::node::process::Started;
+use crate::sim::node::shell;
+use crate::sim::node::shell::bytes::{to_bytes, to_text};
 use crate::sim::object::Fields as _;
 use crate::sim::status::Status;
 
 /// How far ahead a command is worked out at first.
-const AHEAD: Duration = Duration::from_secs(10);
-
-/// What is to be run, and where.
-struct Session {
-    node: NodeConnections,
-    pod: Arc<Value>,
-    container: String,
-    command: Vec<String>,
-}
+pub(super) const AHEAD: Duration = Duration::from_secs(10);
 
 /// Switches a connection to the protocol that the client wants, and runs the command on it.
 pub(super) fn respond(node: &NodeConnections, connection: &Connection) -> Result<Response<Body>, Status> {
-    let options = &connection.options;
-    let session = Session {
-        node: node.clone(),
-        pod: connection.object.clone(),
-        container: connection.container.clone(),
-        command: options.texts("command").into_iter().map(str::to_owned).collect(),
-    };
-    remote::accept(connection, |remote| session.run(remote))
+    let target = node.target(connection);
+    let command: Vec<String> = connection.options.texts("command").into_iter().map(str::to_owned).collect();
+    remote::accept(connection, move |remote| async move {
+        match target {
+            Ok(target) => run(&target, &command, remote).await,
+            Err(why) => Ok(why.to_json()),
+        }
+    })
 }
 
-impl Session {
-    /// Runs the command and returns how it ended, as a Status.
-    async fn run(self, mut remote: Remote) -> Result<Value, Gone> {
-        let failed = |status: Status| Ok(status.to_json());
-        let run = match self.node.logs.run(&self.pod, &self.container, false) {
-            Ok(Some(run)) if run.ended().is_none() => run,
-            _ => {
-                let why = format!("unable to upgrade connection: container not found ({:?})", self.container);
-                return failed(Status::internal(why));
-            }
-        };
-        let Some(program) = self.command.first() else {
-            return failed(Status::bad_request("you must specify at least one command for the container"));
-        };
-        if let Some(why) = self.node.refusal(&self.pod, &run, program) {
-            return failed(why);
-        }
-        if remote.tty && remote.stdin && is_shell(&self.command) {
-            return Ok(ended(self.interact(&mut remote, &run).await?));
-        }
-        let input = match remote.stdin {
-            true => Some(String::from_utf8_lossy(&remote.read_all().await?).into_owned()),
-            false => None,
-        };
-        let files = self.node.files(&run);
-        let mut limit = AHEAD;
-        let begun = Instant::now();
-        let mut sent = 0;
-        loop {
-            let trace = self.node.run(&self.pod, &run, &files, &self.command, input.clone(), limit);
-            for written in trace.output.iter().skip(sent) {
-                remote.wait(begun + written.at).await?;
-                remote.say(written.error, written.text.as_bytes()).await?;
-            }
-            sent = trace.output.len();
-            match trace.ending {
-                Some(Ending { at, code, .. }) => {
-                    remote.wait(begun + at).await?;
-                    self.node.keep(&run, trace.files);
-                    return Ok(ended(code));
-                }
-                None => remote.wait(begun + limit).await?,
-            }
-            limit *= 2;
-        }
+/// Runs a command and returns how it ended, as a Status.
+async fn run(target: &Target, command: &[String], mut remote: Remote) -> Result<Value, Gone> {
+    let Some(program) = command.first() else {
+        let why = Status::bad_request("you must specify at least one command for the container");
+        return Ok(why.to_json());
+    };
+    if let Some(why) = target.refusal(program) {
+        return Ok(why.to_json());
     }
-
-    /// Is a shell at a terminal: each line is run after those before it, of which only the new output is shown.
-    async fn interact(&self, remote: &mut Remote, run: &Run) -> Result<i32, Gone> {
-        let prompt = if self.node.is_root(&self.pod, run) { "# " } else { "$ " };
-        let files = self.node.files(run);
-        let mut script = String::new();
-        let mut shown = 0;
-        let mut line = String::new();
-        let mut escape = false;
-        remote.say(false, prompt.as_bytes()).await?;
-        loop {
-            let data = match remote.next().await? {
-                Input::Stdin(data) => data,
-                Input::End => return Ok(0),
-            };
-            for letter in String::from_utf8_lossy(&data).chars() {
-                if escape {
-                    escape = !letter.is_ascii_alphabetic() && letter != '~';
-                    continue;
-                }
-                match letter {
-                    '\u{1b}' => escape = true,
-                    '\u{3}' => {
-                        line.clear();
-                        remote.say(false, format!("^C\n{prompt}").as_bytes()).await?;
-                    }
-                    '\u{4}' if line.is_empty() => {
-                        remote.say(false, b"\n").await?;
-                        return Ok(0);
-                    }
-                    '\u{7f}' | '\u{8}' => {
-                        let erased = line.pop();
-                        if erased.is_some() {
-                            remote.say(false, b"\x08 \x08").await?;
-                        }
-                    }
-                    '\r' | '\n' => {
-                        remote.say(false, b"\n").await?;
-                        let leaves = line.split_whitespace().next() == Some("exit");
-                        script.push_str(&std::mem::take(&mut line));
-                        script.push('\n');
-                        let command = ["sh", "-c", &script].map(str::to_owned);
-                        let trace = self.node.run(&self.pod, run, &files, &command, None, AHEAD);
-                        for written in trace.output.iter().skip(shown) {
-                            remote.say(written.error, written.text.as_bytes()).await?;
-                        }
-                        shown = trace.output.len();
-                        self.node.keep(run, trace.files);
-                        if let (true, Some(ending)) = (leaves, trace.ending) {
-                            return Ok(ending.code);
-                        }
-                        remote.say(false, prompt.as_bytes()).await?;
-                    }
-                    letter if !letter.is_control() => {
-                        line.push(letter);
-                        remote.say(false, letter.to_string().as_bytes()).await?;
-                    }
-                    _ => {}
-                }
-            }
+    if remote.tty && remote.stdin && shell::is_shell(command) {
+        return Ok(ended(terminal::visit(target, command, &mut remote).await?));
+    }
+    let (begun, record) = (target.logs.now(), Arc::default());
+    let since = Instant::now();
+    let mut stdin = None;
+    let mut limit = AHEAD;
+    let mut sent = 0;
+    loop {
+        let passed = since.elapsed();
+        let started = Started {
+            argv: command,
+            stdin: stdin.clone(),
+            waits: remote.stdin,
+            tty: remote.tty,
+            begun,
+            passed,
+            record: Arc::clone(&record),
+        };
+        let trace = target.trace(&started, limit);
+        for written in trace.output.iter().skip(sent) {
+            remote.wait(since + written.at).await?;
+            remote.say(written.error, &to_bytes(&written.text)).await?;
+        }
+        sent = trace.output.len();
+        let wakes = trace.wakes.unwrap_or_default();
+        if let Some(ending) = trace.ending {
+            remote.wait(since + ending.at).await?;
+            target.with(|process| process.leave_all(trace.files));
+            return Ok(ended(ending.code));
+        } else if trace.waits {
+            let read = if remote.tty { remote.read_typed().await? } else { remote.read_all().await? };
+            stdin = Some((since.elapsed(), to_text(&read)));
+        } else if wakes > passed {
+            remote.wait(since + wakes).await?;
+        } else if let Some((number, ask)) = trace.pending {
+            let told = remote.during(request(&target.api, &ask)).await?;
+            record.keep(number, &ask, told);
+        } else {
+            remote.wait(since + limit).await?;
+            limit *= 2;
         }
     }
 }
@@ -156,12 +93,4 @@ fn ended(code: i32) -> Value {
     json!({ "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
         "message": format!("command terminated with non-zero exit code: command terminated with exit code {code}"),
         "details": { "causes": [{ "reason": "ExitCode", "message": code.to_string() }] } })
-}
-
-/// Tells whether a command is a shell that reads what somebody types.
-fn is_shell(command: &[String]) -> bool {
-    let Some((program, rest)) = command.split_first() else { return false };
-    let name = program.rsplit('/').next().unwrap_or_default();
-    matches!(name, "sh" | "ash" | "bash" | "dash" | "zsh")
-        && rest.iter().all(|argument| matches!(argument.as_str(), "-l" | "-i" | "-il" | "-li" | "--login"))
 }

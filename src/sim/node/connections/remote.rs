@@ -41,6 +41,9 @@ const GOODBYE: Duration = Duration::from_secs(5);
 const QUEUE: usize = 32;
 /// After how long without input a client that cannot say so has no more.
 const SILENCE: Duration = Duration::from_millis(300);
+/// Keys that interrupt, and that say that there is no more.
+const INTERRUPT: u8 = 3;
+const END_OF_INPUT: u8 = 4;
 /// How much a command is given to read at most.
 const MOST_INPUT: usize = 256 << 20;
 
@@ -121,20 +124,37 @@ impl Remote {
         }
     }
 
-    /// Takes out whether the client has pressed a key by now that interrupts.
-    pub fn interrupted(&mut self) -> bool {
-        while let Ok(input) = self.input.try_recv() {
-            self.early.push_back(input);
-        }
-        let pressed = |input: &Input| matches!(input, Input::Stdin(data) if data.contains(&3));
-        match self.early.iter().position(pressed) {
-            Some(at) => {
-                // What was typed before it goes with it.
-                self.early.drain(..=at);
-                true
+    /// Waits for something to happen; nothing comes of it when the client presses the key that interrupts.
+    pub async fn unless_interrupted<T>(&mut self, work: impl Future<Output = T>) -> Result<Option<T>, Gone> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(Some(done)),
+                input = self.input.recv() => match input.ok_or(Gone)? {
+                    // What was typed before it goes with it.
+                    Input::Stdin(data) if self.tty && data.contains(&INTERRUPT) => {
+                        self.early.clear();
+                        return Ok(None);
+                    }
+                    input => self.early.push_back(input),
+                },
             }
-            None => false,
         }
+    }
+
+    /// Reads what is typed until there is no more, or until the key that says so.
+    pub async fn read_typed(&mut self) -> Result<Vec<u8>, Gone> {
+        let mut all = Vec::new();
+        while let Input::Stdin(data) = self.next().await? {
+            let shown: Vec<u8> = data.iter().copied().filter(|byte| *byte != END_OF_INPUT).collect();
+            let shown = String::from_utf8_lossy(&shown).replace('\r', "\n");
+            self.say(false, shown.as_bytes()).await?;
+            all.extend_from_slice(shown.as_bytes());
+            if data.contains(&END_OF_INPUT) || data.contains(&INTERRUPT) || all.len() > MOST_INPUT {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     /// Reads all that there is to read.

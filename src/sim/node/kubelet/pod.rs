@@ -13,6 +13,11 @@ use crate::sim::meta;
 use crate::sim::node::process::Process;
 use crate::sim::node::volumes;
 
+/// How long at least until a process is looked at again that has asked for something.
+const SOON: Duration = Duration::from_millis(100);
+/// How often a process is looked at that somebody may have typed something at.
+const TYPED: Duration = Duration::from_millis(400);
+
 /// The Pod, the moment, and all that is needed to act on it.
 pub(super) struct Round<'a> {
     pub kubelet: &'a Kubelet,
@@ -93,6 +98,10 @@ impl<'a> Round<'a> {
             pod: self.pod,
             container: &self.runtime.containers[index].spec,
             node: self.node,
+            history: &self.kubelet.history,
+            id: &self.runtime.containers[index].id,
+            api: Some(self.cx.client.api()),
+            asks: true,
         }
     }
 
@@ -333,7 +342,14 @@ impl<'a> Round<'a> {
             });
             let container = &mut self.runtime.containers[index];
             container.ends = ends;
-            container.look = Some(if trace.settled { Timestamp::MAX } else { horizon });
+            // What hangs on others is looked at again when it may have gone on.
+            let soon = |delay| after(now, delay).min(horizon);
+            container.look = Some(match (trace.settled, trace.wakes, trace.waits) {
+                (true, ..) => Timestamp::MAX,
+                (_, Some(at), _) => after(since, at).max(soon(SOON)).min(horizon),
+                (.., true) => soon(TYPED),
+                _ => horizon,
+            });
         }
         match self.runtime.containers[index].ends.clone() {
             Some((at, ended)) if at <= now => self.end(index, ended),

@@ -15,12 +15,8 @@ impl Host for Bare {
         matches!(path, "/" | "/tmp" | "/etc").then(Vec::new)
     }
 
-    fn is_read_only(&self, _path: &str) -> bool {
-        self.read_only
-    }
-
-    fn program(&self, _argv: &[String], _stdin: &str) -> Option<(String, String, i32, Duration)> {
-        None
+    fn refuses(&self, _path: &str) -> Option<&'static str> {
+        self.read_only.then_some("Read-only file system")
     }
 
     fn is_service(&self, program: &str) -> bool {
@@ -133,4 +129,73 @@ fn a_read_only_root_is_not_written_to() {
         "touch: /x: Read-only file system\nsh: can't create /y: Read-only file system\nmkdir: can't create directory \
          '/z': Read-only file system\n"
     );
+}
+
+#[test]
+fn the_words_of_gnu_are_others() {
+    let start = Start { gnu: true, ..start() };
+    let host = Bare { read_only: true, ..Bare::default() };
+    let argv = ["sh", "-c", "touch /x; echo hi > /y; cat /nosuch; nosuch"].map(str::to_owned);
+    let trace = run(&argv, &start, &host, None, Duration::from_secs(5));
+    let text: String = trace.output.iter().map(|w| w.text.as_str()).collect();
+    assert_eq!(
+        text,
+        "touch: cannot touch '/x': Read-only file system\nsh: 1: cannot create /y: Read-only file system\ncat: /nosuch: No such \
+         file or directory\nsh: 1: nosuch: not found\n"
+    );
+}
+
+#[test]
+fn text_is_cut_counted_and_changed() {
+    assert_eq!(said("printf 'a:b:c\\nd:e:f\\n' | cut -d: -f2"), "b\ne\n");
+    assert_eq!(said("printf 'a:b:c\\n' | cut -d: -f 2-"), "b:c\n");
+    assert_eq!(said("printf 'a b\\nc d\\n' | awk '{print $2}'"), "b\nd\n");
+    assert_eq!(said("printf 'a b\\nc d\\n' | awk 'NR==2{print $1, $2}'"), "c d\n");
+    assert_eq!(said("printf 'one\\ntwo\\n' | sed 's/o/0/'"), "0ne\ntw0\n");
+    assert_eq!(said("printf 'one\\ntwo\\n' | sed -n 2p"), "two\n");
+    assert_eq!(said("printf 'one\\ntwo\\n' | grep -n two"), "2:two\n");
+    assert_eq!(said("printf 'one\\ntwo\\n' | grep -c 'o'"), "2\n");
+    assert_eq!(said("printf 'abcdef' | head -c 3"), "abc");
+    assert_eq!(said("printf '1\\n2\\n3\\n' | tail -n +2"), "2\n3\n");
+    assert_eq!(said("echo -n hi | base64"), "aGk=\n");
+    assert_eq!(said("echo aGk= | base64 -d"), "hi");
+}
+
+#[test]
+fn what_tar_packs_it_unpacks() {
+    let script = "mkdir -p /tmp/a/b /tmp/to; echo one > /tmp/a/x; echo two > /tmp/a/b/y; tar cf - -C /tmp a | tar xmf - -C /tmp/to; \
+                  find /tmp/to -type f | sort; cat /tmp/to/a/b/y";
+    assert_eq!(said(script), "/tmp/to/a/b/y\n/tmp/to/a/x\ntwo\n");
+    assert_eq!(code("tar cf - /nosuch"), Some(1));
+    let out = "mkdir /tmp/in; printf x > /tmp/p; tar cf - -C /tmp p | tar xf - -C /tmp/in && ls /tmp/in";
+    assert_eq!(said(out), "p\n");
+}
+
+#[test]
+fn a_shell_remembers_from_line_to_line() {
+    let (start, host, far) = (start(), Bare::default(), Duration::from_secs(60));
+    let mut memory = Memory::new(&start, BTreeMap::new());
+    let mut line = |text: &str| {
+        let (trace, next, left) = run_line(text, &start, &host, &memory, far);
+        memory = next;
+        (trace.output.iter().map(|w| w.text.as_str()).collect::<String>(), left)
+    };
+    line("x=1; cd /tmp; echo kept > f");
+    assert_eq!(line("echo $x; pwd; cat f"), ("1\n/tmp\nkept\n".to_owned(), false));
+    assert_eq!(line("false"), (String::new(), false));
+    assert_eq!(line("echo $?"), ("1\n".to_owned(), false));
+    assert!(!line("echo 'open").1, "what makes no sense ends no shell");
+    assert!(line("exit 3").1);
+}
+
+#[test]
+fn a_program_that_reads_waits_until_something_was_typed() {
+    let waiting = Start { waits: true, ..start() };
+    let argv = ["sh", "-c", "echo ready; cat"].map(str::to_owned);
+    let trace = run(&argv, &waiting, &Bare::default(), None, Duration::from_secs(60));
+    assert_eq!((trace.waits, trace.ending, trace.output.len()), (true, None, 1));
+    let given = Start { stdin: Some("in\n".into()), stdin_at: Duration::from_secs(5), ..start() };
+    let trace = run(&argv, &given, &Bare::default(), None, Duration::from_secs(60));
+    assert_eq!(trace.output[1].text, "in\n");
+    assert_eq!(trace.output[1].at.as_secs(), 5);
 }
