@@ -5,6 +5,7 @@ mod author;
 mod check;
 mod clean;
 mod completions;
+mod cp;
 mod curriculum;
 mod doctor;
 mod env;
@@ -13,6 +14,7 @@ mod error;
 mod exam;
 pub mod exit;
 mod hint;
+mod inside;
 mod list;
 mod overview;
 mod prompt;
@@ -130,8 +132,10 @@ enum Command {
     Report(report::ReportArgs),
     /// Sit a mock exam: many tasks, one clock, verdicts at the end
     Exam(exam::ExamArgs),
-    /// Go to the host of a task of the exam
+    /// Go to a node of the cluster, or to the host of a task of the exam
     Ssh(ssh::SshArgs),
+    /// Copy a file to a node or from one
+    Cp(cp::CpArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Write, lint and prove scenarios
@@ -175,6 +179,7 @@ impl Cx {
         Registry::standard(&registry::Places {
             state: self.environment.state.clone(),
             program: self.environment.program.clone(),
+            path: self.environment.path.clone(),
         })
     }
 
@@ -206,6 +211,10 @@ impl Cx {
 
 /// Runs a command line.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(exit) = inside::run(&args) {
+        return exit;
+    }
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(error) => {
@@ -283,6 +292,7 @@ async fn dispatch(cx: &Cx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Report(args)) => report::run(cx, &args),
         Some(Command::Exam(args)) => exam::run(cx, args.command).await,
         Some(Command::Ssh(args)) => ssh::run(cx, &args).await,
+        Some(Command::Cp(args)) => cp::run(cx, &args).await,
         Some(Command::Completions(args)) => completions::run(cx, &args),
         Some(Command::Author(command)) => author::run(cx, &command).await,
         Some(Command::SimServer(args)) => sim_server::run(cx, &args).await,

@@ -7,12 +7,18 @@ pub mod kind;
 pub mod kubeconfig;
 pub mod registry;
 pub mod sim;
+mod upload;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+
+use crate::process::HostCommand;
+
+pub use upload::ended;
 
 /// Something that a scenario or a check needs of a cluster.
 #[derive(
@@ -231,11 +237,45 @@ pub trait Cluster: Send + Sync {
     fn kubeconfig(&self) -> &Path;
     /// Returns what this cluster has.
     fn capabilities(&self) -> &Capabilities;
+    /// Returns the names of its nodes, the control plane first, whether or not its API answers.
+    ///
+    /// # Errors
+    /// [`ClusterError`] where it has none to work on, or they cannot be found.
+    async fn nodes(&self) -> Result<Vec<String>, ClusterError> {
+        Err(ClusterError::Missing(Capability::Nodes))
+    }
+    /// Returns the command of this machine that runs `argv` on a node as root, on the learner's terminal; without any a
+    /// shell.
+    ///
+    /// # Errors
+    /// [`ClusterError`] where there is no such node, or no way onto it.
+    async fn node_shell(
+        &self,
+        _node: &str,
+        _argv: &[OsString],
+        _terminal: &Terminal,
+    ) -> Result<NodeShell, ClusterError> {
+        Err(ClusterError::Missing(Capability::Nodes))
+    }
     /// Runs a command on a node as root.
     ///
     /// # Errors
     /// [`ClusterError`] when the command could not be run; its own exit status is in the output.
     async fn node_exec(&self, node: &str, argv: &[&str]) -> Result<ExecOutput, ClusterError>;
+    /// Writes a file on a node whole or not at all, with the folders above it. The owner is as `chown` takes it.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when it could not be written; nothing of it is there then.
+    async fn node_write(
+        &self,
+        node: &str,
+        path: &str,
+        content: &[u8],
+        mode: u32,
+        owner: &str,
+    ) -> Result<(), ClusterError> {
+        upload::write(self, node, path, content, mode, owner).await
+    }
     /// Tells for each probe whether the connection is possible.
     ///
     /// # Errors
@@ -251,6 +291,26 @@ pub trait Cluster: Send + Sync {
     fn reserved_namespaces(&self) -> Vec<String> {
         ["kube-system", "kube-public", "kube-node-lease"].map(str::to_owned).to_vec()
     }
+}
+
+/// The terminal that a shell on a node is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// What `TERM` says of it.
+    pub kind: Option<String>,
+    /// What `COLORTERM` says of it.
+    pub colours: Option<String>,
+    /// Whether it is one at all, so that commands may ask questions.
+    pub interactive: bool,
+}
+
+/// A way onto a node.
+#[derive(Debug, Clone)]
+pub struct NodeShell {
+    /// The command to run on the learner's terminal.
+    pub command: HostCommand,
+    /// What the learner must know before.
+    pub note: Option<String>,
 }
 
 /// What a command on a node did.
@@ -364,6 +424,16 @@ pub enum ClusterError {
     /// It does not have the capability.
     #[error("this cluster has no {0:?}")]
     Missing(Capability),
+    /// A command on a node failed.
+    #[error("{what} ended with status {status}: {stderr}")]
+    Ended {
+        /// What was run, or the file that it was about.
+        what: String,
+        /// The exit status.
+        status: i32,
+        /// The end of what it wrote to stderr.
+        stderr: String,
+    },
     /// It could not be asked.
     #[error("{message}")]
     Failed {

@@ -10,6 +10,7 @@ mod doctor;
 pub mod exam;
 pub mod finish;
 mod library;
+pub mod node;
 mod start;
 mod work;
 

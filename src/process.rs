@@ -13,6 +13,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 
+pub mod sandbox;
+
 /// How many lines of stderr an error carries.
 const TAIL_LINES: usize = 20;
 /// How many bytes of one line an error carries.

@@ -33,6 +33,10 @@ pub struct Environment {
     pub colour: bool,
     /// Whether the terminal cannot move its cursor.
     pub dumb: bool,
+    /// What `TERM` says.
+    pub terminal: Option<String>,
+    /// What `COLORTERM` says.
+    pub terminal_colours: Option<String>,
     /// The width, where it is said.
     pub columns: Option<usize>,
 }
@@ -80,6 +84,8 @@ impl Environment {
             zdotdir: var("ZDOTDIR").map(PathBuf::from),
             program: program(),
             colour: var("NO_COLOR").is_none() && term.as_ref().is_none_or(|term| term != "dumb"),
+            terminal: term.as_ref().and_then(|term| term.to_str().map(str::to_owned)),
+            terminal_colours: var("COLORTERM").and_then(|colours| colours.into_string().ok()),
             dumb: term.is_none_or(|term| term == "dumb"),
             columns: var("COLUMNS").and_then(|columns| columns.to_str()?.parse().ok()),
         })

@@ -175,6 +175,7 @@ fn judge(error: &LabError) -> (Exit, Vec<String>) {
             one(Exit::Usage, "`cks-lab exam status` shows how it stands; `cks-lab exam submit` ends it")
         }
         LabError::IsExam { .. } => one(Exit::Usage, "`cks-lab exam submit` grades it"),
+        LabError::NoNode { known, .. } => (Exit::Usage, vec![format!("nodes: {}", known.join(", "))]),
         LabError::NoHost { known, .. } => (Exit::Usage, vec![format!("hosts: {}", known.join(", "))]),
         LabError::Draw(DrawError::TooLong { .. }) => {
             one(Exit::Usage, "ask for fewer tasks with `--tasks`, or for more time with `--minutes`")

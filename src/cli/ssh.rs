@@ -1,32 +1,83 @@
-//! `cks-lab ssh`: to the host of an exam's task.
+//! `cks-lab ssh`: to a node of the session's cluster, or to the host of an exam's task.
 
 use std::ffi::OsString;
 
 use super::error::CliError;
 use super::exit::Exit;
 use super::{Cx, SessionArg, exam, shell};
+use crate::cluster::Terminal;
+use crate::lab::error::LabError;
 
-/// Go to the host of a task of the exam
+/// Go to a node of the cluster, or to the host of a task of the exam
+///
+/// In a scenario the name is that of a node, such as `control-plane`. In an exam it is the host that a task names, and
+/// the nodes of its cluster are reached from there. What comes after `--` is run instead of a shell; one word alone
+/// with spaces in it is a line for the node's shell.
 #[derive(Debug, clap::Args)]
 pub(super) struct SshArgs {
     #[command(flatten)]
     session: SessionArg,
-    /// The host, as the task names it
-    host: String,
-    /// Run this there instead of a shell, such as `-- kubectl get pods`
+    /// The node, or the host as the task names it
+    #[arg(value_name = "NODE")]
+    name: String,
+    /// Run this there instead of a shell, such as `-- systemctl status kubelet`
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 pub(super) async fn run(cx: &Cx, args: &SshArgs) -> Result<Exit, CliError> {
-    if let Some(host) = &cx.environment.host {
-        return Err(CliError::usage(format!(
-            "this is `{host}` already, and hosts are not reached from hosts"
-        ))
-        .hint("`exit` leads back"));
-    }
     let lab = cx.lab();
-    let view = lab.exam_host(args.session.get(), &args.host).await?;
+    let session = args.session.get();
+    let host = cx.environment.host.as_deref();
+    if host.is_none() && lab.is_exam(session)? {
+        return to_host(cx, args).await;
+    }
+    let handle = match lab.node(session, host, &args.name).await {
+        // A scenario was started after the exam, which goes on all the same.
+        Err(error @ LabError::NoNode { .. }) if host.is_none() && session.is_none() => {
+            return match to_host(cx, args).await {
+                Ok(exit) => Ok(exit),
+                Err(_) => Err(error.into()),
+            };
+        }
+        found => found?,
+    };
+    if host.is_some() {
+        exam::keep_time(cx, &lab, &handle.session)?;
+    }
+    let terminal = Terminal {
+        kind: cx.environment.terminal.clone(),
+        colours: cx.environment.terminal_colours.clone(),
+        interactive: cx.ui.interactive(),
+    };
+    let way = handle.cluster.node_shell(&handle.node, &line(&args.command), &terminal).await;
+    let way = way.map_err(LabError::from)?;
+    if let Some(note) = &way.note {
+        cx.ui.warn(note);
+    }
+    cx.ui.settle();
+    let status = way.command.on_terminal().await.map_err(LabError::from)?;
+    match (args.command.is_empty(), u8::try_from(status).unwrap_or(u8::MAX)) {
+        // The status of the last command typed says nothing about the shell.
+        (true, status) if status != crate::process::sandbox::BROKEN => Ok(Exit::Passed),
+        (_, 0) => Ok(Exit::Passed),
+        (_, status) => Ok(Exit::Other(status)),
+    }
+}
+
+async fn to_host(cx: &Cx, args: &SshArgs) -> Result<Exit, CliError> {
+    let lab = cx.lab();
+    let view = lab.exam_host(args.session.get(), &args.name).await?;
     exam::keep_time(cx, &lab, &view.session)?;
     shell::open(cx, &view, &args.command).await
+}
+
+/// What is given as one word with spaces is meant for a shell, as ssh has it.
+fn line(command: &[OsString]) -> Vec<OsString> {
+    match command {
+        [only] if only.to_string_lossy().contains(char::is_whitespace) => {
+            vec!["sh".into(), "-c".into(), only.clone()]
+        }
+        command => command.to_vec(),
+    }
 }

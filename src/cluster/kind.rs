@@ -6,6 +6,7 @@ mod docker;
 mod probe;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use bollard::Docker;
 
 use crate::cluster::{
     Availability, Capabilities, Capability, Cluster, ClusterError, ClusterRecord, ClusterSpec, ExecOutput,
-    Found, Probe, Progress, Provider, ProviderError, Reach, Support,
+    Found, NodeShell, Probe, Progress, Provider, ProviderError, Reach, Support, Terminal,
 };
 use crate::persist;
 use crate::process::{HostCommand, ProcessError, Stream};
@@ -51,6 +52,8 @@ struct KindCluster {
     client: kube::Client,
     kubeconfig: PathBuf,
     capabilities: Capabilities,
+    /// The names of its nodes, the control plane first.
+    nodes: Vec<String>,
 }
 
 #[async_trait]
@@ -126,7 +129,12 @@ impl Provider for KindProvider {
             wait_for_api(&client).await;
         }
         let capabilities = self.capabilities();
-        Ok(Box::new(KindCluster { docker, client, kubeconfig: record.kubeconfig.clone(), capabilities }))
+        let mut named: Vec<(bool, String)> =
+            nodes.into_iter().map(|node| (node.role != "control-plane", node.name)).collect();
+        named.sort();
+        let names = named.into_iter().map(|(_, name)| name).collect();
+        let kubeconfig = record.kubeconfig.clone();
+        Ok(Box::new(KindCluster { docker, client, kubeconfig, capabilities, nodes: names }))
     }
 
     async fn delete(&self, record: &ClusterRecord) -> Result<(), ProviderError> {
@@ -172,6 +180,26 @@ impl Cluster for KindCluster {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    async fn nodes(&self) -> Result<Vec<String>, ClusterError> {
+        Ok(self.nodes.clone())
+    }
+
+    async fn node_shell(
+        &self,
+        node: &str,
+        argv: &[OsString],
+        terminal: &Terminal,
+    ) -> Result<NodeShell, ClusterError> {
+        let mut command = HostCommand::new("docker").arg("exec").arg("--interactive");
+        if terminal.interactive {
+            command = command.arg("--tty");
+        }
+        command = command.args(["--env", "KUBECONFIG=/etc/kubernetes/admin.conf", node]);
+        let shell = [OsString::from("bash"), OsString::from("-l")];
+        let argv = if argv.is_empty() { &shell[..] } else { argv };
+        Ok(NodeShell { command: command.args(argv.iter().cloned()), note: None })
     }
 
     async fn node_exec(&self, node: &str, argv: &[&str]) -> Result<ExecOutput, ClusterError> {

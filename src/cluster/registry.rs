@@ -1,6 +1,7 @@
 //! Which providers there are, in the order in which they are tried. The only file that names the adapters: a new
 //! provider is one file and one line here.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub struct Places {
     pub state: PathBuf,
     /// This program, to be run in the background.
     pub program: PathBuf,
+    /// Where programs are looked for.
+    pub path: OsString,
 }
 
 /// The providers, in the order in which `auto` tries them.
@@ -33,7 +36,7 @@ struct Entry {
 
 /// Returns what `--provider` takes.
 pub fn choices() -> Vec<&'static str> {
-    let nowhere = Places { state: PathBuf::new(), program: PathBuf::new() };
+    let nowhere = Places { state: PathBuf::new(), program: PathBuf::new(), path: OsString::new() };
     std::iter::once("auto").chain(Registry::standard(&nowhere).names()).collect()
 }
 
@@ -109,7 +112,7 @@ fn reasons(all: &[(&'static str, Unfit)]) -> String {
 impl Registry {
     /// Holds all providers that there are.
     pub fn standard(places: &Places) -> Self {
-        let sim = SimProvider::new(places.state.join("sim"), places.program.clone());
+        let sim = SimProvider::new(places.state.join("sim"), places.program.clone(), places.path.clone());
         Self::of([
             (Arc::new(sim) as Arc<dyn Provider>, true),
             (Arc::new(KindProvider::new(places.state.join("clusters"))), true),

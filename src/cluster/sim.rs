@@ -1,17 +1,21 @@
 //! The sim provider: clusters of `crate::sim`, hosted by a background process of this same program. Starts it, finds
 //! it again, restarts it when it died; talks to its clusters through their API alone, with the grader's credentials.
 
+mod node;
 mod reach;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+use node::Nodes;
+
 use super::{
     Availability, Capabilities, Capability, Cluster, ClusterError, ClusterRecord, ClusterSpec, ExecOutput,
-    Found, Probe, Progress, Provider, ProviderError, Reach, Support,
+    Found, NodeShell, Probe, Progress, Provider, ProviderError, Reach, Support, Terminal,
 };
 use crate::persist;
 use crate::process::{Detached, HostCommand};
@@ -29,6 +33,7 @@ const ENDING: Duration = Duration::from_millis(100);
 pub struct SimProvider {
     dir: PathBuf,
     program: PathBuf,
+    path: OsString,
 }
 
 /// A simulated cluster.
@@ -36,12 +41,14 @@ struct SimCluster {
     client: kube::Client,
     kubeconfig: PathBuf,
     capabilities: Capabilities,
+    nodes: Nodes,
 }
 
 impl SimProvider {
-    /// Keeps clusters under `dir` and serves them with `program`, which is this program itself.
-    pub fn new(dir: PathBuf, program: PathBuf) -> Self {
-        Self { dir, program }
+    /// Keeps clusters under `dir` and serves them with `program`, which is this program itself; other programs are
+    /// looked for in `path`.
+    pub fn new(dir: PathBuf, program: PathBuf, path: OsString) -> Self {
+        Self { dir, program, path }
     }
 
     fn control(&self) -> Control {
@@ -212,6 +219,13 @@ impl Provider for SimProvider {
             client,
             kubeconfig: record.kubeconfig.clone(),
             capabilities: self.capabilities(),
+            nodes: Nodes {
+                dir: info.dir,
+                names: info.nodes,
+                program: self.program.clone(),
+                path: self.path.clone(),
+                refused: tokio::sync::OnceCell::new(),
+            },
         }))
     }
 
@@ -243,8 +257,21 @@ impl Cluster for SimCluster {
         &self.capabilities
     }
 
-    async fn node_exec(&self, _node: &str, _argv: &[&str]) -> Result<ExecOutput, ClusterError> {
-        Err(ClusterError::Missing(Capability::Nodes))
+    async fn nodes(&self) -> Result<Vec<String>, ClusterError> {
+        Ok(self.nodes.names.clone())
+    }
+
+    async fn node_exec(&self, node: &str, argv: &[&str]) -> Result<ExecOutput, ClusterError> {
+        self.nodes.exec(node, argv).await
+    }
+
+    async fn node_shell(
+        &self,
+        node: &str,
+        argv: &[OsString],
+        terminal: &Terminal,
+    ) -> Result<NodeShell, ClusterError> {
+        self.nodes.shell(node, argv, terminal).await
     }
 
     async fn reach(&self, probes: &[Probe]) -> Result<Vec<Reach>, ClusterError> {

@@ -136,6 +136,16 @@ pub enum LabError {
         /// Those that there are.
         known: Vec<String>,
     },
+    /// The session's cluster has no such node.
+    #[error("the cluster of session `{session}` has no node `{node}`")]
+    NoNode {
+        /// The session.
+        session: SessionId,
+        /// What was asked for.
+        node: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
     /// No exam can be drawn.
     #[error(transparent)]
     Draw(#[from] DrawError),

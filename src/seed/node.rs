@@ -1,18 +1,7 @@
-//! Files and scripts onto nodes, through the shell that every node has.
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+//! Files and scripts onto nodes.
 
 use super::SeedError;
-use crate::cluster::{Cluster, ExecOutput};
-
-/// How many bytes go with one command; what a kernel takes as one argument is 128 KiB, and base64 adds a third.
-const PIECE: usize = 60 * 1024;
-
-const BEGIN: &str =
-    r#"set -e; mkdir -p "$(dirname "$1")"; rm -f "$1.seeding"; : > "$1.seeding"; chmod 600 "$1.seeding""#;
-const ADD: &str = r#"set -e; printf %s "$2" | base64 -d >> "$1.seeding""#;
-const END: &str = r#"set -e; chown "$3" "$1.seeding"; chmod "$2" "$1.seeding"; mv "$1.seeding" "$1""#;
+use crate::cluster::{Cluster, ClusterError, ended};
 
 /// Writes a file whole or not at all.
 pub(super) async fn write(
@@ -23,33 +12,19 @@ pub(super) async fn write(
     mode: u32,
     owner: &str,
 ) -> Result<(), SeedError> {
-    shell(cluster, node, to, &[BEGIN, "sh", to]).await?;
-    for piece in content.chunks(PIECE) {
-        shell(cluster, node, to, &[ADD, "sh", to, &STANDARD.encode(piece)]).await?;
-    }
-    shell(cluster, node, to, &[END, "sh", to, &format!("{mode:o}"), owner]).await
+    cluster.node_write(node, to, content, mode, owner).await.map_err(|error| failed(node, error))
 }
 
 /// Runs a script; it must end with 0.
 pub(super) async fn run(cluster: &dyn Cluster, node: &str, script: &str) -> Result<(), SeedError> {
-    shell(cluster, node, "the script", &[script]).await
+    let done = cluster.node_exec(node, &["sh", "-c", script]).await;
+    done.and_then(|output| ended("the script", output)).map_err(|error| failed(node, error))
 }
 
-async fn shell(cluster: &dyn Cluster, node: &str, what: &str, args: &[&str]) -> Result<(), SeedError> {
-    let argv: Vec<&str> = ["sh", "-c"].into_iter().chain(args.iter().copied()).collect();
-    let ExecOutput { status, stderr, .. } = cluster
-        .node_exec(node, &argv)
-        .await
-        .map_err(|source| SeedError::NodeUnreachable { node: node.to_owned(), source })?;
-    if status == 0 {
-        return Ok(());
+fn failed(node: &str, error: ClusterError) -> SeedError {
+    let node = node.to_owned();
+    match error {
+        ClusterError::Ended { what, status, stderr } => SeedError::Node { node, what, status, stderr },
+        source => SeedError::NodeUnreachable { node, source },
     }
-    let stderr = String::from_utf8_lossy(&stderr);
-    let end: Vec<&str> = stderr.lines().rev().take(3).collect();
-    Err(SeedError::Node {
-        node: node.to_owned(),
-        what: format!("`{what}`"),
-        status,
-        stderr: end.into_iter().rev().collect::<Vec<_>>().join("; "),
-    })
 }

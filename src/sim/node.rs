@@ -16,6 +16,7 @@ mod network;
 mod process;
 mod register;
 pub mod shell;
+pub mod tools;
 pub mod tree;
 mod volumes;
 
