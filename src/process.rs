@@ -277,6 +277,16 @@ impl HostCommand {
         Ok(words(status).1)
     }
 
+    /// Becomes it: this process ends and the command has its place, terminal and parent. Returns only when that failed.
+    ///
+    /// # Errors
+    /// [`ProcessError::NotFound`] or [`ProcessError::Spawn`].
+    pub fn replace(&self) -> Result<std::convert::Infallible, ProcessError> {
+        use std::os::unix::process::CommandExt as _;
+
+        Err(self.spawn_error(self.prepare().exec()))
+    }
+
     /// Starts it as a process that lives on: own process group, no stdin, stdout and stderr appended to `log`.
     ///
     /// # Errors

@@ -56,12 +56,10 @@ pub(super) async fn run(cx: &Cx, args: &SshArgs) -> Result<Exit, CliError> {
         cx.ui.warn(note);
     }
     cx.ui.settle();
-    let status = way.command.on_terminal().await.map_err(LabError::from)?;
-    match (args.command.is_empty(), u8::try_from(status).unwrap_or(u8::MAX)) {
-        // The status of the last command typed says nothing about the shell.
-        (true, status) if status != crate::process::sandbox::BROKEN => Ok(Exit::Passed),
-        (_, 0) => Ok(Exit::Passed),
-        (_, status) => Ok(Exit::Other(status)),
+    // Nothing is left to do, and whoever ends this process means the shell.
+    match way.command.replace() {
+        Ok(never) => match never {},
+        Err(error) => Err(LabError::from(error).into()),
     }
 }
 

@@ -9,6 +9,7 @@ mod checks;
 mod cli;
 mod cli_exam;
 mod cli_machine;
+mod cli_node;
 mod cli_providers;
 mod cli_reference;
 mod cli_session;

@@ -7,10 +7,12 @@ use std::io;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::{Sandbox, SandboxError, failed};
+use super::{Sandbox, SandboxError, failed, limits};
 
 pub(super) fn run(surroundings: &Sandbox, argv: &[OsString]) -> Result<u8, SandboxError> {
     let Some((program, args)) = argv.split_first() else { return Err(SandboxError::Usage) };
+    close_inherited();
+    limits::watch();
     // A folder that was removed meanwhile is no reason to stay outside.
     if std::env::set_current_dir(&surroundings.cwd).is_err() {
         std::env::set_current_dir("/").map_err(failed("enter the working folder"))?;
@@ -34,6 +36,16 @@ pub(super) fn run(surroundings: &Sandbox, argv: &[OsString]) -> Result<u8, Sandb
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(failed("wait for the command")(error)),
         }
+    }
+}
+
+/// Closes what whoever started all this has left open: a folder of the machine among it would be a way out.
+fn close_inherited() {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // That of the list itself is closed already.
+        let _ = nix::unistd::close(number);
     }
 }
 

@@ -39,7 +39,9 @@ pub(super) fn build(surroundings: &Sandbox, parent: u32, argv: &[OsString]) -> R
     leave()?;
     limits::apply()?;
     capabilities::drop_all_but_those_of_files()?;
-    let json = serde_json::to_string(surroundings).map_err(|_| SandboxError::Usage)?;
+    // What is to be seen of this machine's paths ends here.
+    let inside = Sandbox { mounts: Vec::new(), root: PathBuf::new(), ..surroundings.clone() };
+    let json = serde_json::to_string(&inside).map_err(|_| SandboxError::Usage)?;
     Err(failed("start the first process")(become_reaper(surroundings, json, argv)))
 }
 
