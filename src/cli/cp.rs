@@ -11,9 +11,6 @@ use crate::lab::node::NodeHandle;
 use crate::process::HostCommand;
 
 /// Copy a file to a node or from one
-///
-/// One of the two names a node: `control-plane:/etc/kubernetes/manifests/kube-apiserver.yaml`. A path that does not
-/// begin with `/` begins in `/root` there.
 #[derive(Debug, clap::Args)]
 pub(super) struct CpArgs {
     #[command(flatten)]
@@ -21,10 +18,10 @@ pub(super) struct CpArgs {
     /// Copy folders with all that is in them
     #[arg(short, long)]
     recursive: bool,
-    /// What is copied
+    /// What is copied; on a node it begins with the node's name, such as `control-plane:/etc/hosts`
     #[arg(value_name = "FROM")]
     from: String,
-    /// Where to
+    /// Where to; what begins without `/` on a node is in `/root`
     #[arg(value_name = "TO")]
     to: String,
 }

@@ -9,18 +9,14 @@ use crate::cluster::Terminal;
 use crate::lab::error::LabError;
 
 /// Go to a node of the cluster, or to the host of a task of the exam
-///
-/// In a scenario the name is that of a node, such as `control-plane`. In an exam it is the host that a task names, and
-/// the nodes of its cluster are reached from there. What comes after `--` is run instead of a shell; one word alone
-/// with spaces in it is a line for the node's shell.
 #[derive(Debug, clap::Args)]
 pub(super) struct SshArgs {
     #[command(flatten)]
     session: SessionArg,
-    /// The node, or the host as the task names it
+    /// The node, such as `control-plane`; in an exam the host that the task names, from which its nodes are reached
     #[arg(value_name = "NODE")]
     name: String,
-    /// Run this there instead of a shell, such as `-- systemctl status kubelet`
+    /// Run this there instead of a shell, such as `-- systemctl status kubelet`; one word with spaces is a line for a shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }

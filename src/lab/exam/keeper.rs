@@ -83,7 +83,11 @@ impl Lab {
 
     /// Opens a session that is an exam, tells how little is left where that was not told yet, and ends it when its time
     /// is up.
-    pub(in crate::lab) async fn open_exam(&self, session: Option<&str>, purpose: &str) -> Result<Locked, LabError> {
+    pub(in crate::lab) async fn open_exam(
+        &self,
+        session: Option<&str>,
+        purpose: &str,
+    ) -> Result<Locked, LabError> {
         let id = self.exam_id(session)?;
         // Another terminal may just turn to a task, and the keeper of the clock may just be grading.
         let mut locked = self.store.lock_within(&id, purpose, TURN).await?;
