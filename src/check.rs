@@ -4,18 +4,25 @@
 mod admission;
 mod answer;
 mod api;
+mod at_rest;
+mod audit_log;
 mod audit_policy;
 mod can_i;
 mod certificate;
 mod checksum;
 mod dockerfile;
 mod document;
+mod exec;
 mod expect;
 mod falco_rule;
 mod iam_policy;
+mod kubelet_config;
 mod manifest_dir;
 mod mesh_policy;
+mod node;
 mod node_file;
+mod node_listener;
+mod node_service;
 mod object;
 mod permissions;
 mod reach;
@@ -24,6 +31,7 @@ mod resource;
 mod sbom;
 mod seccomp_profile;
 mod select;
+mod static_pod_flag;
 mod subject;
 mod task_file;
 mod timeline;
@@ -40,23 +48,30 @@ use serde_json::Value;
 
 pub use admission::{Admission, AdmittedRow, Operation, RefusedBy, RefusedRow};
 pub use answer::{Answer, Case, Fact, Order};
+pub use at_rest::{AtRest, AtRestProvider};
+pub use audit_log::{AuditLog, LoggedRow, LoggedVerb};
 pub use audit_policy::{AuditPolicy, AuditRow, Level, Stage};
 pub use can_i::{CanI, PermissionRow};
 pub use certificate::{Certificate, CertificateUsage};
 pub use checksum::{Algorithm, Checksum, WrittenDigests};
 pub use dockerfile::{Dockerfile, FinalUser, Keeps, Pinned, RemoteAdd};
 pub use document::{KeyOf, NodePath, Source};
+pub use exec::Exec;
 pub use expect::{Expect, Format};
 pub use falco_rule::{Alert, FalcoEvent, FalcoRule, Priority};
 pub use iam_policy::{IamPolicy, IamRow};
+pub use kubelet_config::KubeletConfig;
 pub use manifest_dir::{FindingLine, ManifestDir, ManifestRule, WrittenFindings};
 pub use mesh_policy::{MeshMode, MeshPolicy, MeshProxy, MeshRow};
 pub use node_file::NodeFile;
+pub use node_listener::{NodeListener, PortReach, PortRow};
+pub use node_service::{NodeService, UnitRow};
 pub use reach::{Protocol, Reach, ReachEnd, ReachRow, ReachSource};
 pub use resource::Resource;
 pub use sbom::{PackageRow, Sbom, SbomFormat, SbomSubject};
 pub use seccomp_profile::{SeccompProfile, SeccompRuntime, SyscallEffect, SyscallRow};
 pub use select::Select;
+pub use static_pod_flag::{FlagRow, StaticPodFlag};
 pub use subject::Subject;
 pub use timeline::{Log, LogEvent, Timeline};
 pub use token::Token;
@@ -275,6 +290,20 @@ checks! {
     "versionPlan" => VersionPlan,
     /// Looks at a certificate.
     "certificate" => Certificate,
+    /// Looks at the flags of a component as it runs.
+    "staticPodFlag" => StaticPodFlag,
+    /// Looks at the configuration that a kubelet runs with.
+    "kubeletConfig" => KubeletConfig,
+    /// Makes requests and finds them in the audit log.
+    "auditLog" => AuditLog,
+    /// Reads values out of etcd.
+    "atRest" => AtRest,
+    /// Asks which services of a node run.
+    "nodeService" => NodeService,
+    /// Asks which ports of a node somebody listens on.
+    "nodeListener" => NodeListener,
+    /// Runs a command in a container.
+    "exec" => Exec,
 }
 
 impl Verdict {

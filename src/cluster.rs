@@ -1,6 +1,7 @@
 //! The ports to a cluster: who brings one up ([`Provider`]) and what a lab may ask of it ([`Cluster`]).
 //! Knows no adapter; `cluster::registry` alone names them.
 
+mod exec;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod kind;
@@ -275,6 +276,19 @@ pub trait Cluster: Send + Sync {
         owner: &str,
     ) -> Result<(), ClusterError> {
         upload::write(self, node, path, content, mode, owner).await
+    }
+    /// Runs a command in a container of a running Pod, the first one where none is named.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when the command could not be run; its own exit status is in the output.
+    async fn pod_exec(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: Option<&str>,
+        argv: &[&str],
+    ) -> Result<ExecOutput, ClusterError> {
+        exec::in_pod(self.client(), namespace, pod, container, argv).await
     }
     /// Tells for each probe whether the connection is possible.
     ///

@@ -336,6 +336,33 @@ impl Api {
         Ok(reply)
     }
 
+    /// Reads a path that answers with JSON.
+    ///
+    /// # Errors
+    /// [`CheckError::Api`] when it gives anything else.
+    pub(crate) async fn read(&self, path: &str) -> Result<Value, CheckError> {
+        let reply = self.send(Method::GET, path, None, &[]).await?;
+        if reply.code == 200 { Ok(reply.body) } else { Err(unclear(path, &reply)) }
+    }
+
+    /// Makes a request that changes nothing, and returns the audit ID that it was given. A refusal is an answer too.
+    ///
+    /// # Errors
+    /// [`CheckError::Api`] when there is none.
+    pub(crate) async fn marked(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&'static str, &Value)>,
+    ) -> Result<String, CheckError> {
+        let id = uuid();
+        let reply = self.send(method, path, body, &[("audit-id", id.clone())]).await?;
+        if reply.code >= 500 || matches!(reply.code, 401 | 429) {
+            return Err(unclear(path, &reply));
+        }
+        Ok(id)
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -370,6 +397,15 @@ impl Api {
             .unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into());
         Ok(Reply { code: head.status.as_u16(), body, warnings })
     }
+}
+
+/// Returns an id that no other request has.
+fn uuid() -> String {
+    let mut bytes = [0_u8; 16];
+    // The generator of a running system does not fail; zeros would at worst find a request of long ago.
+    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
 }
 
 /// An answer that tells nothing about the question.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::api::Api;
 use super::object::shorten;
 use super::task_file::{self, Content};
-use super::{CheckCx, CheckError, Finding, node_file};
+use super::{CheckCx, CheckError, Finding, node};
 use crate::cluster::Capability;
 
 /// Where a document lies.
@@ -119,11 +119,11 @@ impl Source {
                 unusable => unusable,
             }),
             Self::NodeFile(of) => {
-                let Some(node) = node_file::one(api, &of.node).await? else {
+                let Some(name) = node::one(api, &of.node).await? else {
                     return Ok(missing(format!("Node {}", of.node)));
                 };
-                let output = cx.cluster.node_exec(&node, &["cat", &of.path]).await?;
-                Ok(match node_file::read(&node, &of.path, output)? {
+                let output = cx.cluster.node_exec(&name, &["cat", &of.path]).await?;
+                Ok(match node::read(&name, &of.path, output)? {
                     Some(text) => Content::Text(plain(&text)),
                     None => missing(self.label()),
                 })

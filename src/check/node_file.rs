@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::api::Api;
 use super::expect::{Expect, Format};
-use super::{Check, CheckCx, CheckError, Finding, Verdict, object, task_file};
-use crate::cluster::{Capability, ClusterError, ExecOutput};
+use super::{Check, CheckCx, CheckError, Finding, Verdict, node, object, task_file};
+use crate::cluster::Capability;
 
 /// Looks at a file of one node or of several.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -77,7 +77,7 @@ impl Check for NodeFile {
     async fn run(&self, cx: &CheckCx<'_>) -> Result<Verdict, CheckError> {
         let api = Api::new(cx.client.clone());
         let mut findings = Vec::new();
-        let nodes = self.nodes(&api).await?;
+        let nodes = node::named(&api, &self.node).await?;
         if nodes.is_empty() {
             findings.push(Finding::new(format!("Node {}", self.node), "", "it exists", "it does not"));
         }
@@ -89,32 +89,15 @@ impl Check for NodeFile {
 }
 
 impl NodeFile {
-    async fn nodes(&self, api: &Api) -> Result<Vec<String>, CheckError> {
-        let nodes = api.list_known("v1", "Node", None, None).await?;
-        let controls = |node: &serde_json::Value| {
-            node["metadata"]["labels"]["node-role.kubernetes.io/control-plane"].is_string()
-        };
-        Ok(nodes
-            .iter()
-            .filter(|node| match self.node.as_str() {
-                "control-plane" => controls(node),
-                "workers" => !controls(node),
-                "all" => true,
-                name => node["metadata"]["name"] == name,
-            })
-            .filter_map(|node| node["metadata"]["name"].as_str().map(str::to_owned))
-            .collect())
-    }
-
     async fn look(
         &self,
         cx: &CheckCx<'_>,
-        node: &str,
+        name: &str,
         findings: &mut Vec<Finding>,
     ) -> Result<(), CheckError> {
-        let label = format!("{node}:{}", self.path);
-        let facts = cx.cluster.node_exec(node, &["stat", "-L", "-c", "%a %U %G %s %F", &self.path]).await?;
-        let Some(facts) = read(node, &self.path, facts)? else {
+        let label = format!("{name}:{}", self.path);
+        let facts = cx.cluster.node_exec(name, &["stat", "-L", "-c", "%a %U %G %s %F", &self.path]).await?;
+        let Some(facts) = node::read(name, &self.path, facts)? else {
             if !self.absent {
                 findings.push(Finding::new(&label, "", "it exists", "it does not"));
             }
@@ -128,7 +111,7 @@ impl NodeFile {
         let mut next = || fields.next().unwrap_or_default().to_owned();
         let (mode, owner, group, size, kind) = (next(), next(), next(), next(), next());
         let Some(bits) = octal(&mode) else {
-            return Err(failed(format!("stat on {node} answered `{}`", facts.trim())));
+            return Err(node::failed(format!("stat on {name} answered `{}`", facts.trim())));
         };
         if let Some(wanted) = &self.mode
             && octal(wanted) != Some(bits)
@@ -155,8 +138,8 @@ impl NodeFile {
             findings.push(Finding::new(&label, "", expected, format!("{size} bytes")));
             return Ok(());
         }
-        let content = cx.cluster.node_exec(node, &["cat", &self.path]).await?;
-        let Some(text) = read(node, &self.path, content)? else {
+        let content = cx.cluster.node_exec(name, &["cat", &self.path]).await?;
+        let Some(text) = node::read(name, &self.path, content)? else {
             findings.push(Finding::new(&label, "", "it exists", "it does not"));
             return Ok(());
         };
@@ -171,36 +154,6 @@ impl NodeFile {
             }
         }
     }
-}
-
-/// Returns the one node of a name, or the first of the control plane.
-///
-/// # Errors
-/// [`CheckError`] when the API does not answer.
-pub(crate) async fn one(api: &Api, name: &str) -> Result<Option<String>, CheckError> {
-    let of = NodeFile { node: name.to_owned(), ..NodeFile::default() };
-    Ok(of.nodes(api).await?.into_iter().next())
-}
-
-/// Returns what a command wrote, or `None` when it says that there is no such file.
-///
-/// # Errors
-/// [`CheckError`] when it failed otherwise.
-pub(crate) fn read(node: &str, path: &str, output: ExecOutput) -> Result<Option<String>, CheckError> {
-    if output.status == 0 {
-        return String::from_utf8(output.stdout)
-            .map(Some)
-            .map_err(|_| failed(format!("{path} on {node} is no text")));
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    if stderr.contains("No such file or directory") || stderr.contains("Not a directory") {
-        return Ok(None);
-    }
-    Err(failed(format!("{path} on {node} cannot be read: {}", stderr.trim())))
-}
-
-fn failed(message: String) -> CheckError {
-    ClusterError::Failed { message, source: None }.into()
 }
 
 fn octal(mode: &str) -> Option<u32> {

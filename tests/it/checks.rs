@@ -12,7 +12,7 @@ use cks_lab::cluster::Cluster;
 use serde::Deserialize;
 use serde_json::Value;
 
-use self::fake::{Answer, FakeCluster, NodeFile, ReachAnswer};
+use self::fake::{Answer, Command, FakeCluster, NodeFile, ReachAnswer};
 
 /// One case: a cluster after the seed, what the learner did to it, and what the check must say.
 #[derive(Deserialize)]
@@ -45,6 +45,9 @@ struct Case {
     then_files: BTreeMap<String, Option<String>>,
     #[serde(default)]
     node_files: Vec<NodeFile>,
+    /// What commands give on nodes and in containers.
+    #[serde(default)]
+    commands: Vec<Command>,
     #[serde(default)]
     reach: Vec<ReachAnswer>,
     /// Answers given instead of the API's own, after the seed.
@@ -115,6 +118,7 @@ async fn run(case: &Case) -> Result<Verdict, CheckError> {
     }
     let mut cluster = FakeCluster::new(&case.seed);
     cluster.node_files = case.node_files.clone();
+    cluster.commands = case.commands.clone();
     cluster.reach = case.reach.clone();
     let cx =
         |baseline| CheckCx { cluster: &cluster, client: cluster.client(), task_dir: folder.path(), baseline };
@@ -221,4 +225,11 @@ kinds! {
     mesh_policy: "meshPolicy",
     version_plan: "versionPlan",
     certificate: "certificate",
+    static_pod_flag: "staticPodFlag",
+    kubelet_config: "kubeletConfig",
+    audit_log: "auditLog",
+    at_rest: "atRest",
+    node_service: "nodeService",
+    node_listener: "nodeListener",
+    exec: "exec",
 }

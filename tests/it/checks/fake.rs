@@ -73,6 +73,21 @@ impl Default for NodeFile {
     }
 }
 
+/// What a command gives: the first whose text is in the command line.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Command {
+    /// The node, or `namespace/pod`.
+    on: String,
+    /// Part of the command line.
+    command: String,
+    status: i32,
+    stdout: String,
+    stderr: String,
+    /// It cannot be run at all.
+    unreachable: bool,
+}
+
 /// What the network says.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,6 +105,7 @@ pub struct FakeCluster {
     state: Arc<State>,
     capabilities: Capabilities,
     pub node_files: Vec<NodeFile>,
+    pub commands: Vec<Command>,
     pub reach: Vec<ReachAnswer>,
 }
 
@@ -100,6 +116,8 @@ struct State {
     answers: Mutex<Vec<Answer>>,
     down: Mutex<bool>,
     writes: Mutex<Vec<String>>,
+    /// Method and target of requests that were marked, with their audit IDs.
+    marked: Mutex<Vec<(String, String)>>,
 }
 
 /// The objects, as the authorizer sees them too.
@@ -134,11 +152,13 @@ impl FakeCluster {
             answers: Mutex::default(),
             down: Mutex::new(false),
             writes: Mutex::default(),
+            marked: Mutex::default(),
         };
         let cluster = Self {
             state: Arc::new(state),
             capabilities: Capabilities::default(),
             node_files: Vec::new(),
+            commands: Vec::new(),
             reach: Vec::new(),
         };
         for name in ["default", "kube-system"] {
@@ -181,6 +201,30 @@ impl FakeCluster {
         *self.state.down.lock().unwrap() = down;
     }
 
+    /// Returns what a command gives, where the case says so.
+    fn command(&self, on: &str, argv: &[&str]) -> Option<Result<ExecOutput, ClusterError>> {
+        let line = argv.join(" ");
+        let given = self.commands.iter().find(|given| given.on == on && line.contains(&given.command))?;
+        if given.unreachable {
+            let message = format!("{on} does not answer");
+            return Some(Err(ClusterError::Failed { message, source: None }));
+        }
+        Some(Ok(ExecOutput {
+            status: given.status,
+            stdout: given.stdout.clone().into_bytes(),
+            stderr: given.stderr.clone().into_bytes(),
+        }))
+    }
+
+    /// Puts the audit ID of the last marked request on a path in the place of `{id PATH}`.
+    fn with_ids(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (target, id) in self.state.marked.lock().unwrap().iter().rev() {
+            text = text.replace(&format!("{{id {target}}}"), id);
+        }
+        text
+    }
+
     /// Returns every request that would have changed something.
     pub fn writes(&self) -> Vec<String> {
         self.state.writes.lock().unwrap().clone()
@@ -206,7 +250,22 @@ impl Cluster for FakeCluster {
         &self.capabilities
     }
 
+    async fn pod_exec(
+        &self,
+        namespace: &str,
+        pod: &str,
+        _container: Option<&str>,
+        argv: &[&str],
+    ) -> Result<ExecOutput, ClusterError> {
+        let message = format!("{namespace}/{pod} does not answer");
+        self.command(&format!("{namespace}/{pod}"), argv)
+            .unwrap_or(Err(ClusterError::Failed { message, source: None }))
+    }
+
     async fn node_exec(&self, node: &str, argv: &[&str]) -> Result<ExecOutput, ClusterError> {
+        if let Some(given) = self.command(node, argv) {
+            return given;
+        }
         let path = argv.last().copied().unwrap_or_default();
         let file = self.node_files.iter().find(|file| file.node == node && file.path == path);
         let failed = |text: &str| ExecOutput {
@@ -224,7 +283,7 @@ impl Cluster for FakeCluster {
             Some(file) if argv[0] == "stat" => {
                 format!("{} {} {} {} regular file\n", file.mode, file.owner, file.group, file.text.len())
             }
-            Some(file) => file.text.clone(),
+            Some(file) => self.with_ids(&file.text),
         };
         Ok(ExecOutput { status: 0, stdout: stdout.into_bytes(), stderr: Vec::new() })
     }
@@ -263,6 +322,10 @@ impl State {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
         let target = head.uri.path_and_query().map_or("", |target| target.as_str()).to_owned();
+        if let Some(id) = head.headers.get("audit-id") {
+            let path = head.uri.path().to_owned();
+            self.marked.lock().unwrap().push((path, id.to_str().unwrap().to_owned()));
+        }
         let mut text = String::from_utf8_lossy(&body).into_owned();
         if let Some(user) = head.headers.get("impersonate-user") {
             text.push_str(user.to_str().unwrap());

@@ -32,6 +32,13 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("meshPolicy", "as-asked"),
     ("versionPlan", "as-asked"),
     ("certificate", "as-asked"),
+    ("staticPodFlag", "as-asked"),
+    ("kubeletConfig", "as-asked"),
+    ("auditLog", "as-asked"),
+    ("atRest", "as-asked"),
+    ("nodeService", "as-asked"),
+    ("nodeListener", "as-asked"),
+    ("exec", "as-asked"),
 ];
 
 #[test]
