@@ -297,8 +297,8 @@ pub fn faults(policy: &Value) -> Vec<(String, String)> {
             }
         }
         stages(&rule["omitStages"], &format!("{at}.omitStages"), &mut faults);
-        if !urls.is_empty() && !(list(&rule["resources"]).is_empty() && list(&rule["namespaces"]).is_empty())
-        {
+        let of_resources = !list(&rule["resources"]).is_empty() || !list(&rule["namespaces"]).is_empty();
+        if of_resources && !urls.is_empty() {
             let text = "rules cannot apply to both regular resources and non-resource URLs";
             faults.push((format!("{at}.nonResourceURLs"), invalid(&rule["nonResourceURLs"], text)));
         }

@@ -45,7 +45,7 @@ fn read(text: &str) -> Result<(Policy, Option<String>), String> {
     let (version, kind) = (document.text("apiVersion").to_owned(), document.text("kind").to_owned());
     let known = version == "audit.k8s.io/v1" && kind == "Policy";
     // Without both, the file is taken for the internal form, which is refused once it is read.
-    if !known && !(version.is_empty() || kind.is_empty()) {
+    if !known && !version.is_empty() && !kind.is_empty() {
         return Err(format!(
             "failed decoding: no kind {kind:?} is registered for version {version:?} in scheme \"pkg/audit/scheme.go:30\""
         ));
