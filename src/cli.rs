@@ -4,6 +4,7 @@
 mod author;
 mod check;
 mod clean;
+mod complete;
 mod completions;
 mod cp;
 mod curriculum;
@@ -14,9 +15,14 @@ mod error;
 mod exam;
 pub mod exit;
 mod hint;
+mod history;
 mod inside;
 mod list;
+mod man;
+mod next;
 mod overview;
+mod practise;
+mod progress;
 mod prompt;
 pub mod reference;
 mod report;
@@ -31,6 +37,7 @@ mod status;
 mod stop;
 mod submit;
 mod task;
+mod tour;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -83,7 +90,7 @@ struct Global {
 #[derive(Debug, Clone, clap::Args)]
 struct SessionArg {
     /// The session, by its name or a part of it that only one has; the last one where it is left out
-    #[arg(short, long, value_name = "SESSION", env = "CKS_LAB_SESSION")]
+    #[arg(short, long, value_name = "SESSION", env = "CKS_LAB_SESSION", add = complete::sessions())]
     session: Option<String>,
 }
 
@@ -130,14 +137,27 @@ enum Command {
     Curriculum(curriculum::CurriculumArgs),
     /// Show the report of a session that was submitted
     Report(report::ReportArgs),
+    /// Show attempts over time, what is mastered, how ready that is for the exam
+    Progress(progress::ProgressArgs),
+    /// Start what is most worth practising now
+    Next(next::NextArgs),
+    /// Practise several scenarios one after the other
+    Practise(practise::PractiseArgs),
+    /// Carry the history of attempts from one machine to another
+    #[command(subcommand)]
+    History(history::HistoryCommand),
     /// Sit a mock exam: many tasks, one clock, verdicts at the end
     Exam(exam::ExamArgs),
     /// Go to a node of the cluster, or to the host of a task of the exam
     Ssh(ssh::SshArgs),
     /// Copy a file to a node or from one
     Cp(cp::CpArgs),
+    /// Show what there is to know in a minute
+    Tour(tour::TourArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
+    /// Write the manual pages
+    Man(man::ManArgs),
     /// Write, lint and prove scenarios
     #[command(subcommand)]
     Author(author::AuthorCommand),
@@ -215,6 +235,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(exit) = inside::run(&args) {
         return exit;
     }
+    match complete::answer(&args) {
+        Ok(true) => return Exit::Passed.into(),
+        Ok(false) => {}
+        Err(error) => {
+            let _ = error.print();
+            return Exit::Usage.into();
+        }
+    }
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(error) => {
@@ -290,10 +318,16 @@ async fn dispatch(cx: &Cx, command: Option<Command>) -> Result<Exit, CliError> {
         Some(Command::Doctor(args)) => doctor::run(cx, &args).await,
         Some(Command::Curriculum(args)) => curriculum::run(cx, &args),
         Some(Command::Report(args)) => report::run(cx, &args),
+        Some(Command::Progress(args)) => progress::run(cx, &args),
+        Some(Command::Next(args)) => next::run(cx, &args).await,
+        Some(Command::Practise(args)) => practise::run(cx, &args).await,
+        Some(Command::History(command)) => history::run(cx, &command).await,
         Some(Command::Exam(args)) => exam::run(cx, args.command).await,
         Some(Command::Ssh(args)) => ssh::run(cx, &args).await,
         Some(Command::Cp(args)) => cp::run(cx, &args).await,
+        Some(Command::Tour(_)) => tour::run(cx),
         Some(Command::Completions(args)) => completions::run(cx, &args),
+        Some(Command::Man(args)) => man::run(cx, &args),
         Some(Command::Author(command)) => author::run(cx, &command).await,
         Some(Command::SimServer(args)) => sim_server::run(cx, &args).await,
         Some(Command::Prompt(args)) => prompt::run(cx, &args),

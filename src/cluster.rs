@@ -8,6 +8,7 @@ pub mod kind;
 pub mod kubeconfig;
 pub mod registry;
 pub mod sim;
+pub mod snapshot;
 mod upload;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,9 @@ pub mod exam;
 pub mod finish;
 mod library;
 pub mod node;
+pub mod practice;
 mod start;
+pub mod watch;
 mod work;
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod lab;
 pub mod layout;
 pub mod persist;
 pub mod process;
+pub mod progress;
 pub mod random;
 pub mod report;
 pub mod scenario;

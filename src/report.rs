@@ -1,7 +1,12 @@
 //! What a learner and an instructor get to see of a grading: verdicts, points, findings, reasons and study links.
-//! Made from a session, a scenario and its score; rendered by `report::{text, json}`; printing is not here.
+//! Made from a session, a scenario and its score; rendered by `report::{text, json, html, junit}`; printing is not here.
 
+pub mod cohort;
+pub mod file;
+pub mod html;
 pub mod json;
+pub mod junit;
+pub mod seal;
 pub mod text;
 
 use std::path::PathBuf;
@@ -17,6 +22,8 @@ use crate::grade::{Score, Standing};
 use crate::persist::Stored;
 use crate::scenario::{CheckItem, Scenario};
 use crate::session::{Jump, Mode, Session, SessionId, Task};
+
+use seal::Seal;
 
 /// What a check came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -140,6 +147,9 @@ pub struct ReportedTask {
     /// What the seed let an attacker do, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attack: Option<String>,
+    /// Tells one state of the scenario's files and one variant from another; empty where an older version kept it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
     /// The grading.
     #[serde(flatten)]
     pub result: TaskReport,
@@ -180,6 +190,9 @@ pub struct Report {
     pub program: String,
     /// Its tasks.
     pub tasks: Vec<ReportedTask>,
+    /// What shows that it was not edited; none in reports of versions that did not seal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Seal>,
 }
 
 /// What an exam adds to a report.
@@ -315,7 +328,36 @@ impl Report {
             exam: None,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             tasks,
+            seal: None,
         }
+    }
+
+    /// Seals it as it is now.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.seal = seal::seal(&self);
+        self
+    }
+
+    /// Returns the percent that were earned: of the exam by weight, else of the points.
+    pub fn percent(&self) -> f64 {
+        match &self.exam {
+            Some(exam) => exam.result.score,
+            None => percent(self.score, self.max),
+        }
+    }
+
+    /// Iterates over the checks of all tasks that came to something.
+    pub fn with(&self, outcome: OutcomeName) -> impl Iterator<Item = (&ReportedTask, &CheckResult)> {
+        self.tasks.iter().flat_map(move |task| task.result.with(outcome).map(move |check| (task, check)))
+    }
+}
+
+/// Returns points as percent, to two decimal places; 0 where nothing could be earned.
+pub(crate) fn percent(score: u32, max: u32) -> f64 {
+    match max {
+        0 => 0.0,
+        max => (f64::from(score) / f64::from(max) * 10_000.0).round() / 100.0,
     }
 }
 
@@ -335,6 +377,7 @@ impl ReportedTask {
             hints: task.hints,
             resets: task.resets,
             attack: scenario.attack.as_ref().map(|attack| attack.describe.clone()),
+            digest: task.digest.clone(),
             result,
         }
     }

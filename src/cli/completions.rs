@@ -4,7 +4,7 @@ use clap_complete::Shell;
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::{Cx, command};
+use super::{Cx, complete};
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
@@ -15,8 +15,7 @@ pub(super) struct CompletionsArgs {
 }
 
 pub(super) fn run(cx: &Cx, args: &CompletionsArgs) -> Result<Exit, CliError> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command(), "cks-lab", &mut script);
-    cx.ui.data(&String::from_utf8_lossy(&script))?;
+    let program = cx.environment.program.to_string_lossy();
+    cx.ui.data(&complete::script(&args.shell.to_string(), &program)?)?;
     Ok(Exit::Passed)
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::Cx;
 use super::error::CliError;
 use super::exit::Exit;
+use super::{Cx, complete};
 use crate::lab::view::CurriculumView;
 use crate::layout::{self, CODE, FAINT, GOOD, LINK, STRONG, paint};
 use crate::report::{LinkKind, StudyLink};
@@ -13,7 +13,7 @@ use crate::report::{LinkKind, StudyLink};
 #[derive(Debug, clap::Args)]
 pub(super) struct CurriculumArgs {
     /// The track, such as `v1.34`; the newest where it is left out
-    #[arg(long, value_name = "TRACK")]
+    #[arg(long, value_name = "TRACK", add = complete::tracks())]
     track: Option<String>,
     /// Without the study links
     #[arg(long)]

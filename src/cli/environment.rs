@@ -29,6 +29,9 @@ pub struct Environment {
     pub program: PathBuf,
     /// Where programs are looked for.
     pub path: OsString,
+    /// The folder with scenarios that takes the place of those that are built in; of the command line's own options
+    /// this one is asked for before they are read.
+    pub scenarios: Option<PathBuf>,
     /// Whether colour is wanted.
     pub colour: bool,
     /// Whether the terminal cannot move its cursor.
@@ -83,6 +86,7 @@ impl Environment {
             path: var("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()),
             zdotdir: var("ZDOTDIR").map(PathBuf::from),
             program: program(),
+            scenarios: var("CKS_LAB_SCENARIOS").map(PathBuf::from),
             colour: var("NO_COLOR").is_none() && term.as_ref().is_none_or(|term| term != "dumb"),
             terminal: term.as_ref().and_then(|term| term.to_str().map(str::to_owned)),
             terminal_colours: var("COLORTERM").and_then(|colours| colours.into_string().ok()),

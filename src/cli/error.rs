@@ -7,7 +7,7 @@ use super::exit::Exit;
 use crate::cluster::ProviderError;
 use crate::cluster::registry::{ChoiceError, Unfit};
 use crate::config::ConfigError;
-use crate::lab::error::{DrawError, LabError, SeedError};
+use crate::lab::error::{DrawError, ImportError, LabError, SeedError};
 use crate::persist::PersistError;
 use crate::process::ProcessError;
 use crate::scenario::catalog::CatalogError;
@@ -181,6 +181,11 @@ fn judge(error: &LabError) -> (Exit, Vec<String>) {
             one(Exit::Usage, "ask for fewer tasks with `--tasks`, or for more time with `--minutes`")
         }
         LabError::Draw(DrawError::TooFew { .. }) => one(Exit::Usage, "ask for fewer tasks with `--tasks`"),
+        LabError::NothingToPractise => one(Exit::Usage, "`cks-lab list` shows the scenarios"),
+        LabError::Import(ImportError::Persist(error)) => persist(error),
+        LabError::Import(_) => {
+            one(Exit::Invalid, "`cks-lab history export FILE` writes such files; nothing was imported")
+        }
         LabError::NoRandomness => one(Exit::Internal, "name a variant: `--variant 1`"),
         LabError::Interrupted => (Exit::Interrupted, Vec::new()),
     }

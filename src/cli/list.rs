@@ -1,8 +1,8 @@
 //! `cks-lab list`
 
-use super::Cx;
 use super::error::CliError;
 use super::exit::Exit;
+use super::{Cx, complete};
 use crate::curriculum::Curriculum;
 use crate::history::Best;
 use crate::lab::view::ListView;
@@ -12,10 +12,10 @@ use crate::layout::{FAINT, GOOD, STRONG, Table, WARN, paint};
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     /// Only those of a domain, such as `cluster-hardening`
-    #[arg(long, value_name = "DOMAIN")]
+    #[arg(long, value_name = "DOMAIN", add = complete::domains())]
     domain: Option<String>,
     /// Only those of a track, such as `v1.34`
-    #[arg(long, value_name = "TRACK")]
+    #[arg(long, value_name = "TRACK", add = complete::tracks())]
     track: Option<String>,
 }
 
@@ -42,7 +42,11 @@ pub(super) fn run(cx: &Cx, args: &ListArgs) -> Result<Exit, CliError> {
 }
 
 /// Refuses a name that nothing has, with the one that was meant.
-fn known<'a>(wanted: &str, names: impl Iterator<Item = &'a str> + Clone, what: &str) -> Result<(), CliError> {
+pub(super) fn known<'a>(
+    wanted: &str,
+    names: impl Iterator<Item = &'a str> + Clone,
+    what: &str,
+) -> Result<(), CliError> {
     if names.clone().any(|name| name == wanted) {
         return Ok(());
     }

@@ -2,11 +2,15 @@
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::{Cx, status};
+use super::{Cx, status, tour};
 use crate::session::{Mode, TaskState};
 
 pub(super) fn run(cx: &Cx) -> Result<Exit, CliError> {
-    let view = cx.lab().status()?;
+    let lab = cx.lab();
+    let view = lab.status()?;
+    if cx.is_text() && lab.is_new()? {
+        tour::welcome(cx);
+    }
     cx.show(&view, || status::text(&view, cx.ui.width()))?;
     if !cx.is_text() {
         return Ok(Exit::Passed);
@@ -15,6 +19,7 @@ pub(super) fn run(cx: &Cx) -> Result<Exit, CliError> {
     let current = view.sessions.iter().find(|session| view.current.as_ref() == Some(&session.session));
     let next: &[(&str, &str)] = match current {
         None => &[
+            ("cks-lab next", "start what is most worth practising"),
             ("cks-lab list", "the scenarios"),
             ("cks-lab start <scenario>", "begin"),
             ("cks-lab doctor", "what works on this machine"),
@@ -29,7 +34,7 @@ pub(super) fn run(cx: &Cx) -> Result<Exit, CliError> {
             TaskState::Submitted => &[
                 ("cks-lab exam review", "what it came to"),
                 ("cks-lab exam abort", "remove its clusters"),
-                ("cks-lab list", "what to practise next"),
+                ("cks-lab next", "what is most worth practising now"),
             ],
             TaskState::Running => &[
                 ("cks-lab exam status", "what is left to do, and the time"),
@@ -43,7 +48,7 @@ pub(super) fn run(cx: &Cx) -> Result<Exit, CliError> {
             TaskState::Submitted => &[
                 ("cks-lab report", "the grade"),
                 ("cks-lab solution", "the way to do it"),
-                ("cks-lab list", "what to practise next"),
+                ("cks-lab next", "what is most worth practising now"),
             ],
             TaskState::Running => &[
                 ("cks-lab task", "the task again"),

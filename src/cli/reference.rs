@@ -40,9 +40,10 @@ fn shapes() -> Vec<(&'static str, &'static str, String)> {
     shapes! {
         "list", "cks-lab list", view::ListView;
         "show", "cks-lab show", view::ShowView;
-        "start", "cks-lab start, cks-lab reset", view::Started;
+        "start", "cks-lab start, cks-lab reset, cks-lab next", view::Started;
         "env", "cks-lab env", view::EnvView;
         "check", "cks-lab check", TaskReport;
+        "check-watch", "cks-lab check --watch", crate::lab::watch::Judged;
         "hint", "cks-lab hint", view::HintView;
         "task", "cks-lab task", view::TaskView;
         "status", "cks-lab status, cks-lab", view::StatusView;
@@ -52,6 +53,12 @@ fn shapes() -> Vec<(&'static str, &'static str, String)> {
         "doctor", "cks-lab doctor", view::DoctorView;
         "curriculum", "cks-lab curriculum", view::CurriculumView;
         "report", "cks-lab report", Report;
+        "report-verify", "cks-lab report verify", super::report::Verified;
+        "report-merge", "cks-lab report merge", crate::report::cohort::Cohort;
+        "progress", "cks-lab progress", crate::progress::Progress;
+        "practise", "cks-lab practise", super::practise::Practised;
+        "history-export", "cks-lab history export", super::history::Exported;
+        "history-import", "cks-lab history import", crate::history::Imported;
         "exam-start", "cks-lab exam start", exam::ExamStarted;
         "exam-rules", "cks-lab exam rules", exam::ExamRules;
         "exam-status", "cks-lab exam status, cks-lab exam resume, cks-lab exam flag, cks-lab exam note", exam::ExamStatus;
@@ -158,19 +165,21 @@ fn commands() -> String {
 fn section(page: &mut String, command: &Command, parent: &str, level: usize) {
     let name = format!("{parent} {}", command.get_name());
     let _ = write!(page, "\n{} {name}\n\n{}\n", "#".repeat(level), about(command));
-    if command.has_subcommands() {
-        for sub in visible(command) {
-            section(page, sub, &name, level + 1);
-        }
-        return;
+    if !command.is_subcommand_required_set() {
+        usage(page, command, parent);
     }
+    for sub in visible(command) {
+        section(page, sub, &name, level + 1);
+    }
+}
+
+fn usage(page: &mut String, command: &Command, parent: &str) {
     let usage = command.clone().render_usage().to_string();
-    let usage = usage.trim_start_matches("Usage:").trim();
-    let usage = match usage.strip_prefix("cks-lab") {
-        Some(_) => usage.to_owned(),
-        None => format!("{parent} {usage}"),
-    };
-    let _ = write!(page, "\n```\n{usage}\n```\n");
+    let lines = usage.trim_start_matches("Usage:").lines().map(|line| match line.trim() {
+        line if line.starts_with("cks-lab") => line.to_owned(),
+        line => format!("{parent} {line}"),
+    });
+    let _ = write!(page, "\n```\n{}\n```\n", lines.collect::<Vec<_>>().join("\n"));
     let own: Vec<&Arg> = command
         .get_arguments()
         .filter(|arg| !arg.is_global_set() && !arg.is_hide_set() && arg.get_id() != "help")

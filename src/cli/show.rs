@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::{Cx, list};
+use super::{Cx, complete, list};
 use crate::lab::view::ShowView;
 use crate::layout::{self, FAINT, STRONG, Table, paint};
 use crate::report::text::study_link;
@@ -13,6 +13,7 @@ use crate::report::text::study_link;
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
     /// The scenario's id
+    #[arg(add = complete::scenarios())]
     scenario: String,
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::{Cx, environment};
+use super::{Cx, complete, environment};
 use crate::cluster::ProviderError;
 use crate::cluster::registry::{self, Choice};
 use crate::lab::error::LabError;
@@ -17,22 +17,23 @@ use crate::ui::markdown;
 #[derive(Debug, clap::Args)]
 pub(super) struct StartArgs {
     /// The scenario's id
+    #[arg(add = complete::scenarios())]
     scenario: String,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
+    pace: PaceArgs,
+}
+
+/// Where the cluster of a task comes from.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct ClusterArgs {
     /// Where the cluster comes from: `auto` takes the first that has what the scenario needs
     #[arg(short, long, value_name = "PROVIDER", value_parser = clap::builder::PossibleValuesParser::new(registry::choices()))]
     provider: Option<String>,
-    /// The number that names and values are drawn from; the same number gives the same ones
-    #[arg(long, value_name = "N")]
-    variant: Option<u32>,
-    /// How many minutes there are, instead of the scenario's own
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=600), conflicts_with = "no_timer")]
-    minutes: Option<u32>,
-    /// Without a limit; the time is only counted
-    #[arg(long)]
-    no_timer: bool,
     /// Agree to every question
     #[arg(short, long)]
-    yes: bool,
+    pub(super) yes: bool,
     /// Keep what was created when the start fails
     #[arg(long)]
     retain: bool,
@@ -47,40 +48,79 @@ pub(super) struct StartArgs {
     node_image: Option<String>,
 }
 
+/// Which variant of a task, and how much time for it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct PaceArgs {
+    /// The number that names and values are drawn from; the same number gives the same ones
+    #[arg(long, value_name = "N")]
+    variant: Option<u32>,
+    /// How many minutes there are, instead of the scenario's own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=600), conflicts_with = "no_timer")]
+    minutes: Option<u32>,
+    /// Without a limit; the time is only counted
+    #[arg(long)]
+    no_timer: bool,
+}
+
+impl ClusterArgs {
+    /// Returns the provider that is meant.
+    pub(super) fn choice(&self, cx: &Cx) -> Choice {
+        Choice::parse(self.provider(cx))
+    }
+
+    fn provider<'a>(&'a self, cx: &'a Cx) -> &'a str {
+        self.provider.as_deref().or(cx.config.provider.as_deref()).unwrap_or("auto")
+    }
+
+    fn request(&self, cx: &Cx, scenario: &str, pace: &PaceArgs) -> Result<StartRequest, CliError> {
+        let own = self.provider(cx) == "kubeconfig";
+        if !own && (self.context.is_some() || self.kubeconfig.is_some()) {
+            return Err(CliError::usage("`--context` and `--kubeconfig` go with `--provider kubeconfig`"));
+        }
+        if self.provider(cx) != "kind" && self.node_image.is_some() {
+            return Err(CliError::usage("`--node-image` goes with `--provider kind`"));
+        }
+        // Only a learner who asks for it has a file of their own read.
+        let kubeconfig = self.kubeconfig.as_deref().map(environment::absolute);
+        let source = own.then(|| kubeconfig.unwrap_or_else(|| cx.environment.kubeconfig.clone()));
+        Ok(StartRequest {
+            scenario: scenario.to_owned(),
+            provider: self.choice(cx),
+            variant: pace.variant,
+            minutes: pace.minutes,
+            timer: !pace.no_timer,
+            retain: self.retain,
+            context: self.context.clone(),
+            source_kubeconfig: source,
+            node_image: self.node_image.clone().or_else(|| cx.config.node_image.clone()),
+            confirmed: self.yes,
+        })
+    }
+}
+
 pub(super) async fn run(cx: &Cx, args: StartArgs) -> Result<Exit, CliError> {
-    let provider = args.provider.or_else(|| cx.config.provider.clone()).unwrap_or_else(|| "auto".to_owned());
-    let own = provider == "kubeconfig";
-    if !own && (args.context.is_some() || args.kubeconfig.is_some()) {
-        return Err(CliError::usage("`--context` and `--kubeconfig` go with `--provider kubeconfig`"));
-    }
-    if provider != "kind" && args.node_image.is_some() {
-        return Err(CliError::usage("`--node-image` goes with `--provider kind`"));
-    }
-    // Only a learner who asks for it has a file of their own read.
-    let kubeconfig = args.kubeconfig.map(|path| environment::absolute(&path));
-    let source = own.then(|| kubeconfig.unwrap_or_else(|| cx.environment.kubeconfig.clone()));
-    let request = StartRequest {
-        scenario: args.scenario,
-        provider: Choice::parse(&provider),
-        variant: args.variant,
-        minutes: args.minutes,
-        timer: !args.no_timer,
-        retain: args.retain,
-        context: args.context,
-        source_kubeconfig: source,
-        node_image: args.node_image.or_else(|| cx.config.node_image.clone()),
-        confirmed: args.yes,
-    };
     let lab = cx.lab();
-    let started = match lab.start(request.clone()).await {
+    let started = begin(cx, &lab, &args.scenario, &args.cluster, &args.pace).await?;
+    present(cx, &lab, &started)?;
+    Ok(Exit::Passed)
+}
+
+/// Starts a scenario; where the provider has a question it is asked.
+pub(super) async fn begin(
+    cx: &Cx,
+    lab: &Lab,
+    scenario: &str,
+    cluster: &ClusterArgs,
+    pace: &PaceArgs,
+) -> Result<Started, CliError> {
+    let request = cluster.request(cx, scenario, pace)?;
+    Ok(match lab.start(request.clone()).await {
         Err(LabError::Provider(ProviderError::Unconfirmed { question })) => {
-            cx.confirm(&question, args.yes)?;
+            cx.confirm(&question, cluster.yes)?;
             lab.start(StartRequest { confirmed: true, ..request }).await?
         }
         other => other?,
-    };
-    present(cx, &lab, &started)?;
-    Ok(Exit::Passed)
+    })
 }
 
 /// Puts the task on the screen and says what to do with it.

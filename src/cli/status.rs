@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::Cx;
 use super::error::CliError;
 use super::exit::Exit;
+use super::{Cx, complete};
 use crate::lab::view::{SessionView, StatusView};
 use crate::layout::{self, BAD, FAINT, GOOD, STRONG, Table, WARN, paint, time_left};
 use crate::session::{Session, TaskState};
@@ -14,7 +14,7 @@ use crate::session::{Session, TaskState};
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
     /// Only this session
-    #[arg(short, long, value_name = "SESSION")]
+    #[arg(short, long, value_name = "SESSION", add = complete::sessions())]
     session: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::{Cx, SessionArg, check};
+use super::{Cx, SessionArg, check, practise};
 use crate::layout::{FAINT, paint};
 use crate::report::text;
 use crate::session::TaskState;
@@ -33,7 +33,11 @@ pub(super) async fn run(cx: &Cx, args: &SubmitArgs) -> Result<Exit, CliError> {
     cx.show(&submitted, || text::report(&report, cx.ui.width()))?;
     if cx.is_text() {
         cx.ui.note(&paint(FAINT, format!("Report: {}", submitted.report.display())));
-        cx.ui.next(&[("cks-lab solution", "the way to do it"), ("cks-lab list", "what to practise next")]);
+        cx.ui.next(&[
+            ("cks-lab solution", "the way to do it"),
+            ("cks-lab next", "what is most worth practising now"),
+        ]);
+        practise::go_on_after(cx, &lab, &submitted.result.scenario).await?;
     }
     Ok(check::exit(&submitted.result, &session))
 }

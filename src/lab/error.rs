@@ -4,6 +4,7 @@ use crate::cluster::registry::ChoiceError;
 use crate::cluster::{ClusterError, ProviderError};
 use crate::diag::Diagnostic;
 pub use crate::exam::DrawError;
+pub use crate::history::ImportError;
 use crate::persist::PersistError;
 use crate::process::ProcessError;
 use crate::scenario::catalog::CatalogError;
@@ -149,6 +150,12 @@ pub enum LabError {
     /// No exam can be drawn.
     #[error(transparent)]
     Draw(#[from] DrawError),
+    /// There is no scenario of what was wished for.
+    #[error("there is no scenario to practise")]
+    NothingToPractise,
+    /// A history could not be imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     NoRandomness,

@@ -1,5 +1,7 @@
 //! How a session ends: graded and reported, or dropped; and how what is left over is found and removed.
 
+use std::path::PathBuf;
+
 use super::Lab;
 use super::error::LabError;
 use super::event::Event;
@@ -55,11 +57,7 @@ impl Lab {
         ended.submit(&now)?;
         result.elapsed_seconds = ended.timer.elapsed().as_secs();
         let task = ReportedTask::new(ended.task(0)?, &scenario, result.clone());
-        let report = Report::new(&ended, now.wall, vec![task]);
-        let path = self.report_path(&ended.id);
-        persist::create_dir(&self.state.join("reports"))?;
-        persist::save(&path, &report)?;
-        self.history.add(&report).await?;
+        let (report, path) = self.keep(Report::new(&ended, now.wall, vec![task])).await?;
         locked.session = ended;
         locked.save()?;
         if let Err(error) = self.remove_clusters(&mut locked).await {
@@ -68,6 +66,16 @@ impl Lab {
         // What was right but late is not passed.
         result.passed = report.passed;
         Ok((Submitted { result, report: path }, locked.session))
+    }
+
+    /// Seals a report, keeps it and adds it to the history. Returns it with its file.
+    pub(super) async fn keep(&self, report: Report) -> Result<(Report, PathBuf), LabError> {
+        let report = report.sealed();
+        let path = self.report_path(&report.session);
+        persist::create_dir(&self.state.join("reports"))?;
+        persist::save(&path, &report)?;
+        self.history.add(&report).await?;
+        Ok((report, path))
     }
 
     /// Ends a session without a grade and forgets it; with `forget` even though its cluster cannot be removed.

@@ -48,6 +48,17 @@ impl Lab {
     /// # Errors
     /// Any [`LabError`] of store, catalog and provider. A check that cannot be judged is no error but an outcome.
     pub async fn check(&self, session: Option<&str>) -> Result<(TaskReport, Session), LabError> {
+        self.tell(Event::Stage { text: "checking".to_owned() });
+        let (report, session) = self.check_quietly(session).await?;
+        self.note_change(&session, &self.scenario_of(&session, session.current())?)?;
+        Ok((report, session))
+    }
+
+    /// Does what [`Lab::check`] does and tells nothing.
+    pub(super) async fn check_quietly(
+        &self,
+        session: Option<&str>,
+    ) -> Result<(TaskReport, Session), LabError> {
         let locked = self.open(session, "check")?;
         let ended = locked.session.sitting.is_some() && locked.session.state == TaskState::Submitted;
         // What is done to a task after its exam can be judged again and counts no more.
@@ -58,8 +69,6 @@ impl Lab {
         }
         let current = locked.session.current();
         let scenario = self.scenario_of(&locked.session, current)?;
-        self.note_change(&locked.session, &scenario)?;
-        self.tell(Event::Stage { text: "checking".to_owned() });
         let (report, _) = self.interruptible(self.grade(&locked.session, current, &scenario)).await?;
         Ok((report, locked.session))
     }

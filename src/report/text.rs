@@ -1,6 +1,6 @@
 //! Reports for reading in a terminal: a block a check, then what to read and what it all comes to.
 
-mod findings;
+pub(in crate::report) mod findings;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -34,6 +34,30 @@ pub fn task(report: &TaskReport, width: usize) -> String {
         };
         let _ = writeln!(out, "{}", paint(FAINT, note));
     }
+    out
+}
+
+/// Renders what became of a task since it was judged before: what passes now, what does not any more with the reason,
+/// what is still to be done, and the sum.
+pub fn changes(report: &TaskReport, newly_passed: &[String], newly_lost: &[String], width: usize) -> String {
+    let mut out = String::new();
+    for check in &report.checks {
+        let line = |style, mark: &str| {
+            layout::wrap(&check.title, width, &format!("{} ", paint(style, mark)), "    ")
+        };
+        match check.outcome {
+            _ if newly_lost.contains(&check.id) => block(&mut out, check, &[], false, width),
+            OutcomeName::Pass if newly_passed.contains(&check.id) => {
+                let _ = writeln!(out, "{}", line(GOOD, "✓ now passes"));
+            }
+            OutcomeName::Pass | OutcomeName::Skipped => {}
+            OutcomeName::Fail => {
+                let _ = writeln!(out, "{}", line(BAD, "✗ still fails"));
+            }
+            OutcomeName::CannotJudge => block(&mut out, check, &[], false, width),
+        }
+    }
+    let _ = writeln!(out, "{}", sum(report));
     out
 }
 

@@ -184,7 +184,7 @@ async fn a_list_fits_the_terminal_with_what_matters_most() {
 async fn completions_are_scripts() {
     let home = Home::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        home.expect(0, &["completions", shell]).await.shows(&["submit"]);
+        home.expect(0, &["completions", shell]).await.shows(&["cks-lab", "CKS_LAB_COMPLETE"]);
     }
     let script = home.expect(0, &["completions", "bash"]).await.stdout;
     let parsed = ran(&home.program("bash").arg("-n").stdin(script)).await;

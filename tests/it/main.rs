@@ -4,14 +4,18 @@
 
 mod architecture;
 mod author;
+mod browser;
 mod catalog;
 mod checks;
 mod cli;
+mod cli_comfort;
 mod cli_exam;
 mod cli_machine;
 mod cli_node;
+mod cli_progress;
 mod cli_providers;
 mod cli_reference;
+mod cli_report;
 mod cli_session;
 mod cli_usage;
 mod coverage;

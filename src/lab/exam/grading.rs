@@ -36,10 +36,7 @@ impl Lab {
         report.overtime_seconds = report.overtime_seconds.filter(|over| *over > PROMPT.as_secs());
         // Report and history come before the state: what is cut short in between is graded again and not lost.
         report.exam = Some(exam);
-        let path = self.report_path(&ended.id);
-        persist::create_dir(&self.state.join("reports"))?;
-        persist::save(&path, &report)?;
-        self.history.add(&report).await?;
+        self.keep(report).await?;
         locked.session = ended;
         locked.save()?;
         self.exam_result(&locked.session.id)

@@ -95,7 +95,7 @@ impl Lab {
     }
 }
 
-pub(super) fn track(wanted: Option<&str>) -> Result<&'static Track, LabError> {
+pub(in crate::lab) fn track(wanted: Option<&str>) -> Result<&'static Track, LabError> {
     let curriculum = Curriculum::builtin();
     let Some(wanted) = wanted else { return Ok(curriculum.newest()) };
     curriculum.track(wanted).ok_or_else(|| LabError::UnknownTrack {

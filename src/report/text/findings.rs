@@ -15,11 +15,13 @@ const LONGEST_VALUE: usize = 240;
 const INDENT: usize = 15;
 
 /// Findings with the same expectation and the same answer.
-struct Group<'a> {
-    expected: &'a str,
-    actual: &'a str,
-    objects: Vec<(&'a str, Vec<&'a str>)>,
-    further: usize,
+pub(in crate::report) struct Group<'a> {
+    pub(in crate::report) expected: &'a str,
+    pub(in crate::report) actual: &'a str,
+    /// The objects, each with the places in it.
+    pub(in crate::report) objects: Vec<(&'a str, Vec<&'a str>)>,
+    /// How many more there are that are not named.
+    pub(in crate::report) further: usize,
 }
 
 /// Renders findings.
@@ -63,7 +65,8 @@ fn broken(value: &str, width: usize) -> String {
 
 const BULLET: &str = "• ";
 
-fn groups(findings: &[Finding]) -> Vec<Group<'_>> {
+/// Puts together what was expected and found alike.
+pub(in crate::report) fn groups(findings: &[Finding]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for finding in findings {
         if let Some(count) = finding.further_count() {
@@ -104,7 +107,7 @@ fn lines(object: &str, places: &[&str]) -> Vec<String> {
 }
 
 /// Says places that differ in their first word alone, as requests do in their verb, as one.
-fn together(places: &[&str]) -> Vec<String> {
+pub(in crate::report) fn together(places: &[&str]) -> Vec<String> {
     let mut together: Vec<(Vec<&str>, &str)> = Vec::new();
     for place in places.iter().filter(|place| !place.is_empty()) {
         let (first, rest) = place.split_once(' ').unwrap_or((place, ""));
