@@ -15,7 +15,7 @@ const MOST_NEXT: usize = 5;
 /// How many attempts are drawn: the last ones.
 const MOST_POINTS: usize = 100;
 /// The plot's edges, in its own units.
-const LEFT: f64 = 44.0;
+const LEFT: f64 = 56.0;
 const RIGHT: f64 = 622.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 160.0;

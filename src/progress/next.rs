@@ -83,7 +83,7 @@ fn suggestion(
         // Of two that were never tried the one that asks for less comes first.
         None => (
             0.9 - 0.05 * f64::from(exercise.depth),
-            format!("never tried; {title} is {weight} % of the exam"),
+            format!("never tried; {title} is {weight}\u{a0}% of the exam"),
         ),
         Some(known) => need(known, now),
     };
@@ -115,7 +115,7 @@ fn need(known: &ScenarioProgress, now: Timestamp) -> (f64, String) {
             let times =
                 if failures > 1 { format!("failed {failures} times in a row") } else { "failed".to_owned() };
             let worth = if rests { need * 0.5 } else { need + 0.1 };
-            (worth, format!("{times}, the last time {ago} with {:.0} %", share(known)))
+            (worth, format!("{times}, the last time {ago} with {:.0}\u{a0}%", share(known)))
         }
     }
 }
@@ -152,7 +152,10 @@ mod tests {
     fn who_has_done_nothing_starts_with_what_weighs_most_and_asks_least() {
         let next = progress(&[], 0).next;
         assert_eq!(next.len(), exercises().len());
-        assert!(next[0].reason.starts_with("never tried; ") && next[0].reason.contains("20 %"), "{next:#?}");
+        assert!(
+            next[0].reason.starts_with("never tried; ") && next[0].reason.contains("20\u{a0}%"),
+            "{next:#?}"
+        );
         let topics: Vec<&str> = next.iter().take(3).map(|suggestion| suggestion.topic.as_str()).collect();
         assert!(topics[0] != topics[1] && topics[1] != topics[2], "topics alternate: {topics:?}");
     }
@@ -167,7 +170,11 @@ mod tests {
             |scenario: &str| next.iter().position(|suggestion| suggestion.scenario == scenario).unwrap();
         assert_eq!(place(failed), 0, "{next:#?}");
         assert_eq!(place(fresh), next.len() - 1, "{next:#?}");
-        assert!(next[0].reason.contains("failed, the last time a day ago with 29 %"), "{}", next[0].reason);
+        assert!(
+            next[0].reason.contains("failed, the last time a day ago with 29\u{a0}%"),
+            "{}",
+            next[0].reason
+        );
         let twice = progress(&[attempt(failed, 0, 2), attempt(failed, 1, 2)], 2).next;
         assert!(twice[0].reason.contains("failed 2 times in a row") && twice[0].urgency > next[0].urgency);
     }

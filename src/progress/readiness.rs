@@ -94,8 +94,8 @@ impl Readiness {
         let untried: Vec<&str> =
             domains.iter().filter(|domain| domain.tried == 0).map(|domain| domain.title.as_str()).collect();
         let mut words = format!(
-            "An exam today would likely come to about {score} %: between {low} % and {high} % in 8 of 10 cases. \
-             To pass at {pass_mark} % is {}. ",
+            "An exam today would likely come to about {score}\u{a0}%: between {low}\u{a0}% and {high}\u{a0}% in 8 of 10 cases. \
+             To pass at {pass_mark}\u{a0}% is {}. ",
             likelihood(chance)
         );
         let total: usize = domains.iter().map(|domain| domain.scenarios).sum();
