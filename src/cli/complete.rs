@@ -65,6 +65,17 @@ pub(super) fn sessions() -> ArgValueCandidates {
     })
 }
 
+/// Offers the hosts of exams.
+pub(super) fn hosts() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let Ok(environment) = Environment::read() else { return Vec::new() };
+        let listing = SessionStore::new(environment.state.join("sessions")).list().unwrap_or_default();
+        let desks = listing.sessions.iter().filter_map(|session| session.sitting.as_ref());
+        // A title would tell what is trained.
+        desks.flat_map(|sitting| &sitting.desks).map(|desk| CompletionCandidate::new(&desk.host)).collect()
+    })
+}
+
 /// Offers the domains.
 pub(super) fn domains() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {

@@ -56,9 +56,11 @@ impl Exit {
     /// Returns what it means, for the reference.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Passed => "Done. Of `check`, `submit`, `author lint` and `author test`: everything passed.",
+            Self::Passed => {
+                "Done. Of `check`, `submit`, `author lint`, `author test` and `report verify`: everything passed."
+            }
             Self::Failed => {
-                "Checks failed, or a scenario did not prove itself. The output says which and why."
+                "Checks failed, a scenario did not prove itself, or a report was edited. The output says which and why."
             }
             Self::Usage => {
                 "The command was used wrongly: an unknown option, no such session, a session that is not running, \

@@ -81,8 +81,10 @@ pub(super) async fn run(cx: &Cx, args: &PractiseArgs) -> Result<Exit, CliError> 
         return Ok(Exit::Passed);
     };
     // Where nobody can be asked the command itself is the answer.
-    if cx.ui.interactive() {
-        cx.confirm(&format!("Start `{}`?", item.scenario), args.cluster.yes)?;
+    let question = format!("Start `{}`?", item.scenario);
+    if cx.ui.interactive() && !args.cluster.yes && cx.ui.confirm(&question)? != Some(true) {
+        cx.ui.note("Nothing was started; `cks-lab practise` goes on with the plan.");
+        return Ok(Exit::Passed);
     }
     let started = begin(cx, &lab, &item.scenario, &args.cluster, &PaceArgs::default()).await?;
     match cx.is_text() {

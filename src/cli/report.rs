@@ -92,7 +92,7 @@ enum CohortFormat {
 /// What `report verify --output json` gives.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Verified {
-    /// Whether every file is sealed and was not edited.
+    /// Whether every file is known to be as the program wrote it.
     intact: bool,
     /// The files.
     files: Vec<VerifiedFile>,
@@ -111,7 +111,7 @@ struct VerifiedFile {
     seal: Sealing,
     /// Whether the page shows what the report in it says; none where there is no page.
     page: Option<Page>,
-    /// Whether all of it is as the program wrote it.
+    /// Whether all of it is known to be as the program wrote it.
     intact: bool,
     /// The digest of its seal.
     digest: Option<String>,
@@ -204,6 +204,7 @@ fn verify(cx: &Cx, args: &VerifyArgs) -> Result<Exit, CliError> {
         let read = read(path)?;
         let style = match read.sealing {
             _ if read.is_intact() => GOOD,
+            _ if read.counts() => WARN,
             Sealing::Unknown => WARN,
             _ => BAD,
         };
@@ -234,7 +235,7 @@ fn merge(cx: &Cx, args: &MergeArgs) -> Result<Exit, CliError> {
     for path in &args.files {
         let read = read(path)?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        if !read.is_intact() {
+        if !read.counts() {
             broken.push((path.display().to_string(), words(&read)));
         }
         reports.push((name, read));

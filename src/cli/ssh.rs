@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::{Cx, SessionArg, exam, shell};
+use super::{Cx, SessionArg, complete, exam, shell};
 use crate::cluster::Terminal;
 use crate::lab::error::LabError;
 
@@ -14,7 +14,7 @@ pub(super) struct SshArgs {
     #[command(flatten)]
     session: SessionArg,
     /// The node, such as `control-plane`; in an exam the host that the task names, from which its nodes are reached
-    #[arg(value_name = "NODE")]
+    #[arg(value_name = "NODE", add = complete::hosts())]
     name: String,
     /// Run this there instead of a shell, such as `-- systemctl status kubelet`; one word with spaces is a line for a shell
     #[arg(last = true, value_name = "COMMAND")]

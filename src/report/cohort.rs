@@ -117,7 +117,7 @@ pub fn merge(reports: &[(String, Read)]) -> Cohort {
         let same =
             |row: &&CohortRow| row.session == read.report.session && row.submitted == read.report.submitted;
         let same_as = rows.iter().find(same).map(|row| row.name.clone());
-        let counted = read.is_intact() && same_as.is_none();
+        let counted = read.counts() && same_as.is_none();
         rows.push(row(name, read, same_as, counted));
     }
     let counted = || rows.iter().filter(|row| row.counted);

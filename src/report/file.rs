@@ -46,8 +46,13 @@ pub struct Read {
 }
 
 impl Read {
-    /// Tells whether all of it is as the program wrote it.
+    /// Tells whether all of it is known to be as the program wrote it.
     pub fn is_intact(&self) -> bool {
+        self.sealing == Sealing::Sealed && matches!(self.page, None | Some(Page::Intact))
+    }
+
+    /// Tells whether the report itself can be relied on as it was sealed, whatever an older page around it shows.
+    pub fn counts(&self) -> bool {
         self.sealing == Sealing::Sealed && self.page != Some(Page::Edited)
     }
 }
@@ -143,7 +148,8 @@ mod tests {
         let mut other = sealed();
         other.program = "0.0.1".to_owned();
         let other = html::render(&other.sealed()).unwrap().replacen("<h1", "<h1 ", 1);
-        assert_eq!(read(other.as_bytes()).unwrap().page, Some(Page::Unknown));
+        let other = read(other.as_bytes()).unwrap();
+        assert_eq!((other.page, other.is_intact(), other.counts()), (Some(Page::Unknown), false, true));
     }
 
     #[test]
