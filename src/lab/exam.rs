@@ -19,6 +19,7 @@ use crate::session::store::Locked;
 use crate::session::{Desk, Mode, Session, SessionId, Sitting, Task, TaskCluster, TaskState};
 
 use plan::Planned;
+pub(super) use plan::track;
 use view::ExamStarted;
 
 /// What exam is to be sat.
