@@ -10,6 +10,7 @@ use engine::Controller;
 pub(crate) use pods::{disrupt, is_finished, set_pod_condition};
 
 mod accounts;
+mod addresses;
 mod aggregation;
 mod autoscaler;
 mod certificates;
@@ -98,6 +99,7 @@ pub(crate) fn all(authority: &Arc<dyn Authority>) -> Vec<Arc<dyn Controller>> {
         Arc::new(disruption::Disruption),
         Arc::new(aggregation::AggregatedRoles),
         Arc::new(quota::Quotas),
+        Arc::new(addresses::Addresses),
         Arc::new(endpoints::EndpointSlices),
         Arc::new(endpoints::Endpoints),
         Arc::new(validating_policies::ValidatingPolicies),

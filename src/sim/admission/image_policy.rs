@@ -38,14 +38,40 @@ const AGENT: &str = "kube-apiserver/v1.34.0 (linux/amd64) kubernetes";
 pub struct ImagePolicyWebhook {
     /// Nobody can be asked without.
     configuration: Option<Configuration>,
-    /// Answers by question, and until when they are good, in time since the boot.
-    answers: Mutex<BTreeMap<String, (Duration, Value)>>,
+    answers: Answers,
+}
+
+/// Answers by question, and until when they are good, in time since the boot.
+#[derive(Debug, Default)]
+struct Answers(Mutex<BTreeMap<String, (Duration, Value)>>);
+
+impl Answers {
+    fn recall(&self, question: &str, now: Duration) -> Option<Value> {
+        let kept = self.lock();
+        let (until, answer) = kept.get(question)?;
+        (now < *until).then(|| answer.clone())
+    }
+
+    fn keep(&self, question: String, answer: Value, now: Duration, good_for: Duration) {
+        let mut kept = self.lock();
+        if kept.len() >= KEPT {
+            kept.retain(|_, (until, _)| now < *until);
+        }
+        if kept.len() >= KEPT {
+            kept.pop_first();
+        }
+        kept.insert(question, (now + good_for, answer));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (Duration, Value)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ImagePolicyWebhook {
     /// Asks the backend of the configuration.
     pub fn new(configuration: Option<Configuration>) -> Self {
-        Self { configuration, answers: Mutex::default() }
+        Self { configuration, answers: Answers::default() }
     }
 }
 
@@ -101,27 +127,14 @@ impl ImagePolicyWebhook {
         spec: &Value,
     ) -> Result<Value, String> {
         let key = spec.to_string();
-        if let Some((until, status)) = self.kept().get(&key)
-            && now < *until
-        {
-            return Ok(status.clone());
+        if let Some(status) = self.answers.recall(&key, now) {
+            return Ok(status);
         }
         let status = ask(configuration, spec).await?;
         let good_for =
             if status["allowed"] == true { configuration.allow_ttl } else { configuration.deny_ttl };
-        let mut kept = self.kept();
-        if kept.len() >= KEPT {
-            kept.retain(|_, (until, _)| now < *until);
-        }
-        if kept.len() >= KEPT {
-            kept.pop_first();
-        }
-        kept.insert(key, (now + good_for, status.clone()));
+        self.answers.keep(key, status.clone(), now, good_for);
         Ok(status)
-    }
-
-    fn kept(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (Duration, Value)>> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

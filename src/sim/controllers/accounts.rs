@@ -114,3 +114,24 @@ impl Controller for RootCertificates {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Lab;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_keeps_its_account_and_its_certificates() {
+        let lab = Lab::new(0).await;
+        let before = lab.the("serviceaccounts", "t/default");
+        lab.delete("serviceaccounts", "t/default", None).await;
+        lab.wait("serviceaccounts", "t/default", |now| meta::uid(now) != meta::uid(&before)).await;
+        let map = format!("t/{ROOT_CA}");
+        let wanted = lab.wait("configmaps", &map, |_| true).await["data"].clone();
+        assert!(wanted["ca.crt"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+        lab.patch("configmaps", &map, "", "{data: {ca.crt: forged, more: x}}").await;
+        lab.wait("configmaps", &map, |map| map["data"] == wanted).await;
+        lab.delete("configmaps", &map, None).await;
+        lab.wait("configmaps", &map, |map| map["data"] == wanted).await;
+    }
+}

@@ -41,3 +41,35 @@ impl Controller for AggregatedRoles {
         Ok(Next::Done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::Lab;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_gathers_the_rules_of_those_that_it_selects() {
+        let lab = Lab::new(0).await;
+        let kind = "clusterroles.rbac.authorization.k8s.io";
+        let role = |name: &str, labels: &str, more: &str| {
+            format!(
+                "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{name: {name}, labels: \
+                 {{{labels}}}}}, {more}}}"
+            )
+        };
+        let selector = "aggregationRule: {clusterRoleSelectors: [{matchLabels: {gather: 'yes'}}]}, rules: []";
+        lab.apply(&role("whole", "", selector)).await;
+        let rule = |verb: &str| format!("rules: [{{apiGroups: [''], resources: [pods], verbs: [{verb}]}}]");
+        lab.apply(&role("part-a", "gather: 'yes'", &rule("get"))).await;
+        lab.apply(&role("part-b", "gather: 'no'", &rule("delete"))).await;
+        let verbs = |role: &serde_json::Value| role["rules"].as_array().map_or(0, Vec::len);
+        let whole = lab.wait(kind, "whole", |role| verbs(role) == 1).await;
+        assert_eq!(whole["rules"][0]["verbs"], json!(["get"]));
+        lab.patch(kind, "part-b", "", "{metadata: {labels: {gather: 'yes'}}}").await;
+        lab.wait(kind, "whole", |role| verbs(role) == 2).await;
+        lab.delete(kind, "part-a", None).await;
+        let whole = lab.wait(kind, "whole", |role| verbs(role) == 1).await;
+        assert_eq!(whole["rules"][0]["verbs"], json!(["delete"]));
+    }
+}

@@ -302,6 +302,19 @@ spec:
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_above_the_bounds_shrinks() {
+        let lab = Lab::new(1).await;
+        lab.apply(&TARGET.replace("replicas: 1", "replicas: 8")).await;
+        lab.apply(&scaler("web", "web")).await;
+        lab.wait("deployments.apps", "t/web", |d| d["spec"]["replicas"] == 5).await;
+        lab.until("its event", |lab| {
+            let told = "Normal SuccessfulRescale New size: 5; reason: Current number of replicas above Spec.MaxReplicas";
+            lab.events("web").contains(&told.to_owned()).then_some(())
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn bounds_are_kept_and_the_lack_of_metrics_is_said() {
         let lab = Lab::new(1).await;
         lab.apply(TARGET).await;

@@ -149,3 +149,54 @@ fn owner_of(cx: &Cx, object: &Value) -> Option<Arc<Value>> {
     let owner = cx.get(&resource.storage, meta::namespace(object), text("name"))?;
     (meta::uid(&owner) == text("uid")).then_some(owner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Lab;
+    use super::*;
+
+    const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {terminationGracePeriodSeconds: 1, containers: [{name: web, image: 'nginx:1.27'}]}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web}
+spec: {minAvailable: 2, selector: {matchLabels: {app: web}}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: share}
+spec: {maxUnavailable: 34%, selector: {matchLabels: {app: web}}}
+";
+
+    fn counts(budget: &Value) -> [i64; 4] {
+        ["currentHealthy", "desiredHealthy", "expectedPods", "disruptionsAllowed"]
+            .map(|field| meta::int(&budget["status"][field], -1))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_budget_allows_what_the_healthy_pods_can_spare() {
+        let lab = Lab::new(1).await;
+        lab.apply(WEB).await;
+        let kind = "poddisruptionbudgets.policy";
+        let budget = lab.wait(kind, "t/web", |budget| counts(budget) == [3, 2, 3, 1]).await;
+        assert_eq!(meta::condition(&budget, "DisruptionAllowed").unwrap()["reason"], "SufficientPods");
+        // A third of three, rounded up.
+        lab.wait(kind, "t/share", |budget| counts(budget) == [3, 1, 3, 2]).await;
+        lab.patch("nodes", "worker-1", "", "{spec: {unschedulable: true}}").await;
+        let first = lab.list("pods", "web").remove(0);
+        lab.delete("pods", &format!("t/{}", meta::name(&first)), None).await;
+        let budget = lab.wait(kind, "t/web", |budget| counts(budget) == [2, 2, 3, 0]).await;
+        assert_eq!(meta::condition(&budget, "DisruptionAllowed").unwrap()["reason"], "InsufficientPods");
+        lab.patch("nodes", "worker-1", "", "{spec: {unschedulable: null}}").await;
+        lab.wait(kind, "t/web", |budget| counts(budget) == [3, 2, 3, 1]).await;
+    }
+}

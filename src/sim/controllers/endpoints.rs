@@ -388,4 +388,49 @@ mod tests {
         let slices = wanted_slices(&service(), &[]);
         assert_eq!((slices.len(), &slices[0]["endpoints"]), (1, &json!([])));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_ended_or_is_not_selected_is_no_endpoint() {
+        let lab = crate::sim::controllers::testing::Lab::new(1).await;
+        lab.apply(
+            "
+apiVersion: v1
+kind: Service
+metadata: {name: app}
+spec: {selector: {app: a}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: serves, labels: {app: a}}
+spec: {containers: [{name: c, image: 'nginx:1.27'}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: ended, labels: {app: a}}
+spec: {restartPolicy: Never, containers: [{name: c, image: 'busybox:1.36', command: [echo, hi]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: other, labels: {app: b}}
+spec: {containers: [{name: c, image: 'nginx:1.27'}]}
+",
+        )
+        .await;
+        let ended = lab.phase("ended", "Succeeded").await;
+        assert!(ended["status"]["podIP"].is_string(), "it still has an address");
+        for pod in ["serves", "other"] {
+            lab.wait("pods", &format!("t/{pod}"), pods::is_ready).await;
+        }
+        lab.pass(5).await;
+        let slices = lab.list("endpointslices.discovery.k8s.io", "app-");
+        assert_eq!(slices.len(), 1, "what this controller keeps is not mirrored again: {slices:?}");
+        let names = |list: &Value| -> Vec<String> {
+            meta::items(list)
+                .map(|e| e["targetRef"]["name"].as_str().unwrap_or_default().to_owned())
+                .collect()
+        };
+        assert_eq!(names(&slices[0]["endpoints"]), ["serves"]);
+        let endpoints = lab.the("endpoints", "t/app");
+        assert_eq!(names(&endpoints["subsets"][0]["addresses"]), ["serves"]);
+    }
 }

@@ -91,10 +91,13 @@ mod tests {
         lab.apply(&pod("still", "[sleep, '86400']")).await;
         lab.apply(&pod("crashing", "[sh, -c, exit 1]")).await;
         lab.phase("still", "Running").await;
-        lab.pass(3500).await;
+        lab.pass(1800).await;
+        lab.apply(&pod("later", "[sleep, '86400']")).await;
+        lab.pass(1700).await;
         assert!(!lab.events("still").is_empty());
         lab.pass(300).await;
         assert_eq!(lab.events("still"), Vec::<String>::new());
+        assert!(!lab.events("later").is_empty(), "its hour is not over");
         let repeated = lab.events("crashing");
         assert!(repeated.iter().any(|event| event.contains("BackOff")), "{repeated:?}");
         assert!(!repeated.iter().any(|event| event.contains("Scheduled")), "{repeated:?}");

@@ -292,3 +292,6 @@ async fn remove_finalizer(
         other => other.map(|_| Next::Done),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -219,3 +219,59 @@ fn set_condition(status: &mut Value, kind: &str, value: &str, reason: &str, mess
         None => conditions.push(condition),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Lab;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_goes_when_all_in_it_is_gone() {
+        let lab = Lab::new(1).await;
+        lab.apply(
+            "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: held, finalizers: [example.com/hold]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: used}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: slow, finalizers: [example.com/hold]}
+spec:
+  containers: [{name: c, image: 'busybox:1.36', command: [sleep, '3600']}]
+",
+        )
+        .await;
+        lab.phase("slow", "Running").await;
+        lab.delete("namespaces", "t", None).await;
+        lab.pass(120).await;
+        assert!(lab.get("secrets", "t/used").is_some(), "what Pods may use goes after them");
+        lab.patch("pods", "t/slow", "", "{metadata: {finalizers: null}}").await;
+        lab.gone("secrets", "t/used").await;
+        assert!(lab.get("pods", "t/slow").is_none());
+        let kind = "NamespaceFinalizersRemaining";
+        let waiting = lab
+            .wait("namespaces", "t", |ns| {
+                let condition = meta::condition(ns, kind);
+                condition.is_some_and(|c| !c["message"].as_str().unwrap_or_default().contains("2 resource"))
+            })
+            .await;
+        assert_eq!(waiting["status"]["phase"], "Terminating");
+        assert_eq!(
+            meta::condition(&waiting, kind).unwrap()["message"],
+            "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
+        );
+        assert_eq!(
+            meta::condition(&waiting, "NamespaceContentRemaining").unwrap()["message"],
+            "Some resources are remaining: configmaps. has 1 resource instances"
+        );
+        lab.pass(300).await;
+        assert!(lab.get("namespaces", "t").is_some());
+        lab.patch("configmaps", "t/held", "", "{metadata: {finalizers: null}}").await;
+        lab.gone("namespaces", "t").await;
+    }
+}

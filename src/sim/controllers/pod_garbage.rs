@@ -95,18 +95,7 @@ impl Controller for PodGarbage {
 
 impl PodGarbage {
     async fn collect_ended(&self, cx: &Cx, pods: &[Arc<Value>]) -> Result<(), Status> {
-        let mut ended: Vec<&Arc<Value>> =
-            pods.iter().filter(|pod| pods::is_finished(pod) && !meta::is_deleting(pod)).collect();
-        if ended.len() <= KEPT {
-            return Ok(());
-        }
-        let surplus = ended.len() - KEPT;
-        // Evicted ones first, then the oldest.
-        ended.sort_by_key(|pod| {
-            let evicted = pod["status"]["reason"] == "Evicted";
-            (!evicted, meta::created(pod), meta::name(pod).to_owned())
-        });
-        for pod in ended.into_iter().take(surplus) {
+        for pod in surplus(pods, KEPT) {
             delete(cx, pod, None).await?;
         }
         Ok(())
@@ -138,6 +127,18 @@ impl PodGarbage {
 }
 
 /// Marks a Pod that has not ended as failed, and removes it at once.
+/// Returns the Pods that have ended and are too many: evicted ones first, then the oldest.
+fn surplus(pods: &[Arc<Value>], kept: usize) -> Vec<&Arc<Value>> {
+    let mut ended: Vec<&Arc<Value>> =
+        pods.iter().filter(|pod| pods::is_finished(pod) && !meta::is_deleting(pod)).collect();
+    ended.sort_by_key(|pod| {
+        let evicted = pod["status"]["reason"] == "Evicted";
+        (!evicted, meta::created(pod), meta::name(pod).to_owned())
+    });
+    ended.truncate(ended.len().saturating_sub(kept));
+    ended
+}
+
 async fn delete(cx: &Cx, pod: &Value, disruption: Option<&str>) -> Result<(), Status> {
     let (namespace, name) = (meta::namespace(pod), meta::name(pod));
     if !pods::is_finished(pod) {
@@ -162,5 +163,59 @@ async fn delete(cx: &Cx, pod: &Value, disruption: Option<&str>) -> Result<(), St
     match cx.client.delete(&PODS, namespace, name, options).await {
         Err(status) if !matches!(status.code, 404 | 409) => Err(status),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::Lab;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn pods_of_a_node_that_is_gone_go_after_a_while() {
+        let lab = Lab::new(2).await;
+        lab.apply(
+            "
+apiVersion: v1
+kind: Pod
+metadata: {name: stranded}
+spec: {nodeName: worker-1, containers: [{name: c, image: 'busybox:1.36', command: [sleep, '3600']}]}
+",
+        )
+        .await;
+        lab.phase("stranded", "Running").await;
+        lab.machines.stop("worker-1");
+        lab.delete("nodes", "worker-1", None).await;
+        lab.pass(35).await;
+        assert!(lab.get("pods", "t/stranded").is_some(), "the node may come back");
+        let failed = lab.until("its end", |lab| {
+            let pod = lab.get("pods", "t/stranded");
+            pod.is_none_or(|pod| pod["status"]["phase"] == "Failed").then_some(())
+        });
+        failed.await;
+        lab.gone("pods", "t/stranded").await;
+    }
+
+    #[test]
+    fn too_many_that_have_ended_go_evicted_ones_first() {
+        let pod = |name: &str, phase: &str, reason: &str, minute: u8| {
+            Arc::new(
+                json!({ "metadata": { "name": name, "creationTimestamp": format!("2026-01-01T00:{minute:02}:00Z") },
+                "status": { "phase": phase, "reason": reason } }),
+            )
+        };
+        let pods = [
+            pod("runs", "Running", "", 0),
+            pod("old", "Succeeded", "", 1),
+            pod("new", "Succeeded", "", 2),
+            pod("evicted", "Failed", "Evicted", 3),
+        ];
+        let names = |kept: usize| -> Vec<String> {
+            surplus(&pods, kept).iter().map(|pod| meta::name(pod).to_owned()).collect()
+        };
+        assert_eq!(names(3), Vec::<String>::new());
+        assert_eq!(names(1), ["evicted", "old"]);
     }
 }

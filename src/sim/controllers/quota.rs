@@ -43,3 +43,27 @@ impl Controller for Quotas {
         Ok(Next::Done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Lab;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_is_counted_no_longer() {
+        let lab = Lab::new(0).await;
+        lab.apply("{apiVersion: v1, kind: ResourceQuota, metadata: {name: q}, spec: {hard: {secrets: '2'}}}")
+            .await;
+        let used = |count: &'static str| {
+            move |quota: &serde_json::Value| quota["status"]["used"]["secrets"] == count
+        };
+        lab.wait("resourcequotas", "t/q", used("0")).await;
+        for name in ["a", "b"] {
+            lab.apply(&format!("{{apiVersion: v1, kind: Secret, metadata: {{name: {name}}}}}")).await;
+        }
+        lab.wait("resourcequotas", "t/q", used("2")).await;
+        lab.delete("secrets", "t/a", None).await;
+        lab.wait("resourcequotas", "t/q", used("1")).await;
+        lab.patch("resourcequotas", "t/q", "", "{spec: {hard: {secrets: '5'}}}").await;
+        lab.wait("resourcequotas", "t/q", |quota| quota["status"]["hard"]["secrets"] == "5").await;
+    }
+}

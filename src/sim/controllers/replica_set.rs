@@ -158,3 +158,73 @@ impl ReplicaSets {
         status
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Lab;
+    use super::*;
+
+    const WEB: &str = "
+apiVersion: apps/v1
+kind: ReplicaSet
+metadata: {name: web}
+spec:
+  replicas: 3
+  minReadySeconds: 30
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {terminationGracePeriodSeconds: 1, containers: [{name: web, image: 'nginx:1.27'}]}
+";
+
+    fn count(set: &Value, field: &str) -> i64 {
+        meta::int(&set["status"][field], 0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pods_are_available_when_they_were_ready_for_long_enough() {
+        let lab = Lab::new(1).await;
+        lab.apply(WEB).await;
+        let set = lab.wait("replicasets.apps", "t/web", |set| count(set, "readyReplicas") == 3).await;
+        assert_eq!(count(&set, "availableReplicas"), 0);
+        lab.pass(20).await;
+        assert_eq!(count(&lab.the("replicasets.apps", "t/web"), "availableReplicas"), 0);
+        lab.pass(15).await;
+        assert_eq!(count(&lab.the("replicasets.apps", "t/web"), "availableReplicas"), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_least_useful_pods_go_first() {
+        let lab = Lab::new(1).await;
+        lab.apply(WEB).await;
+        lab.wait("replicasets.apps", "t/web", |set| count(set, "readyReplicas") == 3).await;
+        let old: Vec<String> = lab.list("pods", "web").iter().map(|pod| meta::name(pod).to_owned()).collect();
+        // Two more that find no place.
+        lab.patch("nodes", "worker-1", "", "{spec: {unschedulable: true}}").await;
+        lab.patch("replicasets.apps", "t/web", "", "{spec: {replicas: 5}}").await;
+        lab.until("five", |lab| (lab.list("pods", "web").len() == 5).then_some(())).await;
+        lab.patch("replicasets.apps", "t/web", "", "{spec: {replicas: 3}}").await;
+        lab.until("three", |lab| (lab.list("pods", "web").len() == 3).then_some(())).await;
+        let left: Vec<String> =
+            lab.list("pods", "web").iter().map(|pod| meta::name(pod).to_owned()).collect();
+        assert_eq!(left, old, "those that run stay");
+        lab.patch("replicasets.apps", "t/web", "", "{spec: {replicas: 0}}").await;
+        lab.until("nobody", |lab| lab.list("pods", "web").is_empty().then_some(())).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_told_until_it_is_over() {
+        let lab = Lab::new(1).await;
+        lab.apply("{apiVersion: v1, kind: ResourceQuota, metadata: {name: q}, spec: {hard: {pods: '1'}}}")
+            .await;
+        lab.wait("resourcequotas", "t/q", |quota| quota["status"]["hard"]["pods"] == "1").await;
+        lab.apply(WEB).await;
+        let kind = "ReplicaFailure";
+        let set = lab.wait("replicasets.apps", "t/web", |set| meta::condition(set, kind).is_some()).await;
+        let why = meta::condition(&set, kind).unwrap()["message"].as_str().unwrap().to_owned();
+        assert!(why.contains("is forbidden: exceeded quota: q"), "{why}");
+        lab.delete("resourcequotas", "t/q", None).await;
+        let set = lab.wait("replicasets.apps", "t/web", |set| count(set, "readyReplicas") == 3).await;
+        assert!(meta::condition(&set, kind).is_none());
+    }
+}

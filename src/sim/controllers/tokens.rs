@@ -112,3 +112,41 @@ impl Tokens {
         Ok((filled != *secret).then_some(filled))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Lab;
+    use super::*;
+
+    fn secret(name: &str, account: &str, more: &str) -> String {
+        format!(
+            "{{apiVersion: v1, kind: Secret, type: {TYPE}, metadata: {{name: {name}, annotations: {{{NAME}: {account}, \
+             {more}}}}}}}"
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_gets_the_token_of_its_account_and_goes_with_it() {
+        let lab = Lab::new(0).await;
+        lab.apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: robot}}").await;
+        lab.apply(&secret("robot-token", "robot", "")).await;
+        let filled = lab.wait("secrets", "t/robot-token", |s| s["data"]["token"].is_string()).await;
+        let decoded = STANDARD.decode(filled["data"]["namespace"].as_str().unwrap()).unwrap();
+        assert_eq!(decoded, b"t");
+        let account = lab.the("serviceaccounts", "t/robot");
+        assert_eq!(meta::annotation(&filled, UID), Some(meta::uid(&account)));
+        // What a token loses it gets again.
+        lab.patch("secrets", "t/robot-token", "", "{data: {ca.crt: null}}").await;
+        lab.wait("secrets", "t/robot-token", |s| s["data"]["ca.crt"].is_string()).await;
+        for (name, account, more) in [
+            ("nobody", "nosuch", String::new()),
+            ("former", "robot", format!("{UID}: 00000000-0000-0000-0000-000000000000")),
+        ] {
+            lab.apply(&secret(name, account, &more)).await;
+            lab.gone("secrets", &format!("t/{name}")).await;
+        }
+        assert!(lab.get("secrets", "t/robot-token").is_some());
+        lab.delete("serviceaccounts", "t/robot", None).await;
+        lab.gone("secrets", "t/robot-token").await;
+    }
+}

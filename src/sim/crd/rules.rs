@@ -332,10 +332,15 @@ impl Rule {
         }
         let outcome = match &self.program {
             Ok(program) => {
-                let mut budget = CALL_LIMIT.min(walk.budget);
-                let before = budget;
+                let mut budget = CALL_LIMIT;
                 let outcome = program.run(&bindings, &mut budget);
-                walk.budget -= before - budget;
+                let Some(left) = walk.budget.checked_sub(CALL_LIMIT - budget) else {
+                    walk.budget = 0;
+                    let detail = "validation failed due to running out of cost budget, no further validation rules \
+                                  will be run";
+                    return walk.errors.push(FieldError::invalid(&named(path), schema.text("type"), detail));
+                };
+                walk.budget = left;
                 outcome
             }
             Err(message) => {

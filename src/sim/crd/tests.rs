@@ -108,6 +108,38 @@ fn judges_rules_at_their_place() {
 }
 
 #[test]
+fn rules_end_when_they_have_cost_too_much() {
+    let version = |rule: &str| {
+        let schema = json!({ "type": "object", "properties": { "texts": { "type": "array", "items": {
+            "type": "string", "x-kubernetes-validations": [{ "rule": rule }] } } } });
+        CustomVersion {
+            rules: rules::Rules::compile(&schema),
+            schema,
+            status: false,
+            scale: None,
+            defaults: false,
+        }
+    };
+    let texts = |count: usize, length: usize| json!({ "texts": vec!["x".repeat(length); count] });
+    let rule = "self.matches('^x+$')";
+    assert!(version(rule).validate(&texts(11, 900_000), None).is_empty());
+    assert_eq!(
+        messages(&version(rule).validate(&texts(14, 900_000), None)),
+        [
+            "texts[11]: Invalid value: \"string\": validation failed due to running out of cost budget, no further validation \
+          rules will be run"
+        ]
+    );
+    assert_eq!(
+        messages(&version(rule).validate(&texts(2, 1_100_000), None)),
+        [
+            "texts[0]: Invalid value: \"string\": 'operation cancelled: actual cost limit exceeded': no further validation rules \
+          will be run due to call cost exceeds limit for rule: self.matches('^x+$')"
+        ]
+    );
+}
+
+#[test]
 fn judges_a_change_by_what_was_there() {
     let old = object(json!({ "size": 7, "colour": "red" }));
     let new = object(json!({ "size": 5, "colour": "red" }));

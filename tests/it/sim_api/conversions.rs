@@ -100,7 +100,9 @@ async fn each_version_is_written_and_read_as_it_is_defined() {
     assert_eq!((&list["kind"], &list["items"][0]["spec"]["amount"]), (&json!("WidgetList"), &json!(3)));
     let (code, patched) = http.ask("PATCH", &format!("{V2}/a"), json!({ "spec": { "amount": 5 } })).await;
     assert_eq!((code, &patched["spec"]["amount"]), (200, &json!(5)));
+    server.heard();
     assert_eq!(http.get(&format!("{V1}/a")).await.1["spec"], json!({ "size": "5" }));
+    assert_eq!(server.heard(), Vec::<Value>::new(), "a change is stored in the stored version, too");
     let (code, refused) = http.ask("PATCH", &format!("{V2}/a"), json!({ "spec": { "amount": 11 } })).await;
     assert_eq!(code, 422);
     assert_eq!(

@@ -22,7 +22,7 @@ async fn asking(dir: &std::path::Path, backend: &Server) -> Shell {
     file(
         "policy.yaml",
         json!({ "imagePolicy": { "kubeConfigFile": dir.join("backend.yaml"), "allowTTL": 50, "denyTTL": -1,
-            "retryBackoff": 500, "defaultAllow": false } })
+            "retryBackoff": 10, "defaultAllow": false } })
         .to_string(),
     );
     let configuration = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n- name: \
@@ -55,6 +55,8 @@ async fn the_backend_decides_which_images_run() {
         "Error from server (Forbidden): pods \"bad\" is forbidden: image policy webhook backend denied one or more \
          images: no tag"
     );
+    let first = "kubectl run first --image=nginx:1.27 --overrides='{\"spec\":{\"initContainers\":[{\"name\":\"i\",\"image\":\"busybox\"}]}}'";
+    assert!(!shell.run(first).await.0, "init containers are asked about");
     backend.heard();
     shell.ok("kubectl run good --image=nginx:1.27").await;
     let heard = backend.heard();
@@ -72,4 +74,22 @@ async fn the_backend_decides_which_images_run() {
     assert!(
         why.await.ends_with("is forbidden: image policy webhook backend denied one or more images: no tag")
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_stumbles_is_asked_again() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    // The cluster's own Pods are asked about, too.
+    let is_ours = |review: &serde_json::Value| review["spec"]["containers"][0]["image"] == "nginx:1.27";
+    let backend = Server::start(move |review| {
+        let stumbles = is_ours(review) && asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        let review = json!({ "apiVersion": "imagepolicy.k8s.io/v1alpha1", "kind": "ImageReview",
+            "status": { "allowed": true } });
+        Some(if stumbles { json!({ "httpStatus": 500 }) } else { review })
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let shell = asking(dir.path(), &backend).await;
+    shell.ok("kubectl run good --image=nginx:1.27").await;
+    assert_eq!(backend.heard().iter().filter(|review| is_ours(review)).count(), 2);
 }

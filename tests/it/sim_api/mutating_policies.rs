@@ -99,6 +99,24 @@ async fn configurations_are_merged_and_patches_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conditions_and_bindings_narrow_what_is_changed() {
+    let shell = Shell::with(switched_on()).await;
+    let label = |name: &str| {
+        apply(&format!("Object{{ metadata: Object.metadata{{ labels: {{'{name}': 'yes'}} }} }}"))
+    };
+    let condition =
+        |expression: &str| json!({ "matchConditions": [{ "name": "c", "expression": expression }] });
+    policy(&shell, "a", label("a"), condition("object.metadata.name == 'web'")).await;
+    policy(&shell, "b", label("b"), json!({})).await;
+    let elsewhere = json!({ "spec": { "matchResources": { "namespaceSelector": { "matchLabels": { "not": "here" } } } } });
+    shell.ok(&format!("kubectl patch mutatingadmissionpolicybinding b --type=merge -p '{elsewhere}'")).await;
+    assert_eq!(pod(&shell, "web").await["metadata"]["labels"], json!({ "run": "web", "a": "yes" }));
+    assert_eq!(pod(&shell, "other").await["metadata"]["labels"], json!({ "run": "other" }));
+    shell.ok("kubectl label namespace default not=here").await;
+    assert_eq!(pod(&shell, "third").await["metadata"]["labels"], json!({ "run": "third", "b": "yes" }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_changed_refuses_the_request_or_not() {
     let shell = Shell::with(switched_on()).await;
     let atomic = "Object{ spec: Object.spec{ nodeSelector: {'a': 'b'} } }";

@@ -65,7 +65,12 @@ impl Server {
                             let answer = respond(&document);
                             heard.lock().unwrap().push(document);
                             let Some(answer) = answer else { return std::future::pending().await };
-                            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(answer.to_string()))))
+                            // A test may want a failure of HTTP.
+                            let code =
+                                answer["httpStatus"].as_u64().and_then(|code| u16::try_from(code).ok());
+                            let mut response = Response::new(Full::new(Bytes::from(answer.to_string())));
+                            *response.status_mut() = code.unwrap_or(200).try_into().unwrap();
+                            Ok::<_, Infallible>(response)
                         }
                     });
                     let connection = hyper::server::conn::http1::Builder::new();
@@ -253,6 +258,11 @@ async fn what_cannot_be_asked_fails_closed_or_open() {
     let service = |name: &str| json!({ "service": { "namespace": "default", "name": name, "path": "/v" } });
     shell.ok("kubectl create service clusterip web --tcp=443:8443").await;
     let address = shell.ok("kubectl get service web -o jsonpath={.spec.clusterIP}").await;
+    let astray = Server::start(|_| {
+        Some(json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "response": { "uid": "another", "allowed": true } }))
+    })
+    .await;
     let mut kinds = ["Validating", "Mutating"];
     let post =
         |port: u16| format!("failed to call webhook: Post \"https://127.0.0.1:{port}/v?timeout=1s\": ");
@@ -281,6 +291,7 @@ async fn what_cannot_be_asked_fails_closed_or_open() {
              got admission.k8s.io/v1beta1, Kind=AdmissionReview"
                 .to_owned(),
         ),
+        (json!({ "url": url(astray.port), "caBundle": bundle(&astray.certificate) }), "uid".to_owned()),
         (
             service("nosuch"),
             "failed to call webhook: Post \"https://nosuch.default.svc:443/v?timeout=1s\": service \"nosuch\" not found".to_owned(),
@@ -299,10 +310,14 @@ async fn what_cannot_be_asked_fails_closed_or_open() {
         let kind = kinds[0];
         register(&shell, kind, "far", &hooks("Fail")).await;
         let message = format!("Internal error occurred: failed calling webhook \"far.example.com\": {why}");
-        assert_eq!(
-            refused(&shell, "kubectl create cm x").await,
-            format!("error: failed to create configmap: {message}")
-        );
+        let told = refused(&shell, "kubectl create cm x").await;
+        if why == "uid" {
+            let asked = astray.heard()[0]["request"]["uid"].as_str().unwrap().to_owned();
+            let why = format!("received invalid webhook response: expected response.uid={asked:?}, got \"another\"");
+            assert!(told.ends_with(&why), "{told}");
+        } else {
+            assert_eq!(told, format!("error: failed to create configmap: {message}"));
+        }
         register(&shell, kind, "far", &hooks("Ignore")).await;
         shell.ok("kubectl create cm x").await;
         shell.ok(&format!("kubectl delete {kind}webhookconfiguration far && kubectl delete cm x")).await;
@@ -318,6 +333,24 @@ async fn a_service_that_leads_out_of_the_cluster_is_reached() {
         "service": { "namespace": "default", "name": "hook", "path": "/v", "port": server.port } });
     register(&shell, "Validating", "out", &[hook("out.example.com", &client, json!({}))]).await;
     assert!(refused(&shell, "kubectl create cm x").await.ends_with("denied the request: reached"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mutating_webhook_may_refuse_and_knows_one_form_of_patch() {
+    let shell = Shell::new().await;
+    let server = Server::reviewing(|request| match request["name"].as_str().unwrap_or_default() {
+        "no" => json!({ "allowed": false, "status": { "message": "not this one" } }),
+        _ => json!({ "allowed": true, "patchType": "MergePatch", "patch": STANDARD.encode("[{\"op\":\"test\"}]") }),
+    })
+    .await;
+    register(&shell, "Mutating", "m", &[hook("m.example.com", &server.client(), json!({}))]).await;
+    assert_eq!(
+        refused(&shell, "kubectl create cm no").await,
+        "error: failed to create configmap: admission webhook \"m.example.com\" denied the request: not this one"
+    );
+    let why = refused(&shell, "kubectl create cm merged").await;
+    assert!(why.contains("failed calling webhook \"m.example.com\": "), "{why}");
+    assert!(!shell.run("kubectl get cm merged").await.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -93,3 +93,15 @@ fn a_backend_that_is_not_there_closes_or_opens() {
     request.subresource = "ephemeralcontainers".to_owned();
     assert!(cluster.validate(&closed, &mut request).is_err());
 }
+
+#[test]
+fn an_answer_is_good_for_its_time_and_not_for_ever() {
+    let (answers, second) = (Answers::default(), Duration::from_secs(1));
+    answers.keep("a".to_owned(), json!({ "allowed": true }), 10 * second, 5 * second);
+    assert_eq!(answers.recall("a", 14 * second), Some(json!({ "allowed": true })));
+    assert_eq!((answers.recall("a", 15 * second), answers.recall("b", 11 * second)), (None, None));
+    for n in 0..KEPT {
+        answers.keep(format!("n{n}"), Value::Null, 20 * second, second);
+    }
+    assert_eq!(answers.lock().len(), KEPT, "old ones make room");
+}

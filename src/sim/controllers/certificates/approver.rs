@@ -155,10 +155,12 @@ mod tests {
         let jane = lab.client.with_user(UserInfo::named("jane", &[]));
         let foreign = object("foreign", SIGNER, &request("system:nodes", "system:node:control-plane"));
         jane.create(&REQUESTS, "", foreign).await.unwrap();
+        let posing = object("posing", SIGNER, &request("system:masters", "system:node:control-plane"));
+        kubelet.create(&REQUESTS, "", posing).await.unwrap();
         let plain = object("plain", "kubernetes.io/kube-apiserver-client", &request("dev", "jane"));
         jane.create(&REQUESTS, "", plain).await.unwrap();
         lab.pass(600).await;
-        for name in ["foreign", "plain"] {
+        for name in ["foreign", "posing", "plain"] {
             let waiting = lab.the("certificatesigningrequests.certificates.k8s.io", name);
             assert!(meta::condition(&waiting, "Approved").is_none(), "{name}");
         }

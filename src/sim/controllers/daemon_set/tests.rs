@@ -84,6 +84,12 @@ async fn a_new_template_replaces_them_one_after_the_other() {
     let numbers: Vec<i64> =
         lab.list("controllerrevisions.apps", "agent").iter().map(|r| meta::int(&r["revision"], 0)).collect();
     assert_eq!(numbers.iter().max(), Some(&2));
+    // Of what was before, as many are kept as the limit says.
+    lab.patch("daemonsets.apps", "t/agent", "", "{spec: {revisionHistoryLimit: 0}}").await;
+    lab.until("the old revision's end", |lab| {
+        (lab.list("controllerrevisions.apps", "agent").len() == 1).then_some(())
+    })
+    .await;
     // On delete only what is deleted is replaced.
     lab.patch(
         "daemonsets.apps",

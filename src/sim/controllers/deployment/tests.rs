@@ -25,6 +25,16 @@ fn conditions(deployment: &Value) -> Vec<String> {
     meta::items(&deployment["status"]["conditions"]).map(shown).collect()
 }
 
+#[test]
+fn a_new_set_grows_into_the_room_that_there_is_and_never_shrinks() {
+    let deployment = json!({ "spec": { "replicas": 3, "strategy": { "type": "RollingUpdate",
+        "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } } } });
+    for (total, current, next) in [(3, 0, 1), (4, 1, 1), (6, 2, 2), (1, 0, 3), (3, 2, 3)] {
+        let found = rollout::new_set_replicas(&deployment, total, current);
+        assert_eq!(found, next, "{current} of {total}");
+    }
+}
+
 /// Returns the size of each ReplicaSet by its revision.
 fn sizes(lab: &Lab) -> Vec<(i64, i64)> {
     let mut sizes: Vec<(i64, i64)> =

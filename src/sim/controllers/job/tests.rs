@@ -185,6 +185,19 @@ mod running {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn more_failed_indexes_than_allowed_end_it_early() {
+        let lab = Lab::new(1).await;
+        let spec = "completions: 4, parallelism: 1, completionMode: Indexed, backoffLimitPerIndex: 0, maxFailedIndexes: 1,";
+        lab.apply(&yaml("few", spec, "Never", "[sh, -c, exit 1]")).await;
+        let job = ended(&lab, "few").await;
+        assert_eq!(job["status"]["failedIndexes"], "0,1", "the others were never tried");
+        assert_eq!(
+            conditions(&job)[1],
+            "Failed=True MaxFailedIndexesExceeded: Job has exceeded the specified maximal number of failed indexes"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_failure_policy_ends_it_at_once() {
         let lab = Lab::new(1).await;
         let policy = "backoffLimit: 6, podFailurePolicy: {rules: [{action: FailJob, onExitCodes: {operator: In, values: \

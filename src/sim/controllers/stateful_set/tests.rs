@@ -48,6 +48,30 @@ async fn set_value(lab: &Lab, value: &str) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pods_below_the_partition_stay_as_they_are() {
+    let lab = Lab::new(1).await;
+    lab.apply(DB).await;
+    settled(&lab).await;
+    let partition = |at: i64| format!("{{spec: {{updateStrategy: {{rollingUpdate: {{partition: {at}}}}}}}}}");
+    lab.patch("statefulsets.apps", "t/db", "", &partition(2)).await;
+    set_value(&lab, "new").await;
+    let value = |pod: &Value| pod["spec"]["containers"][0]["env"][0]["value"].as_str().map(str::to_owned);
+    lab.wait("pods", "t/db-2", |pod| value(pod).is_some() && pods::is_ready(pod)).await;
+    lab.pass(60).await;
+    let values: Vec<Option<String>> = lab.list("pods", "db").iter().map(|pod| value(pod)).collect();
+    assert_eq!(values, [None, None, Some("new".to_owned())]);
+    // One that is lost comes back as it was.
+    let lost = lab.the("pods", "t/db-0");
+    lab.delete("pods", "t/db-0", None).await;
+    let is_next = |pod: &Value| meta::uid(pod) != meta::uid(&lost) && pods::is_ready(pod);
+    let again = lab.wait("pods", "t/db-0", is_next).await;
+    assert_eq!(value(&again), None);
+    lab.patch("statefulsets.apps", "t/db", "", &partition(0)).await;
+    settled(&lab).await;
+    assert!(lab.list("pods", "db").iter().all(|pod| value(pod).is_some()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn pods_come_in_order_each_when_the_one_before_is_ready() {
     let lab = Lab::new(1).await;
     lab.apply(DB).await;

@@ -143,6 +143,32 @@ async fn the_default_class_makes_a_volume_once_the_node_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_made_volume_stays_where_its_class_says_so_and_is_for_one_node() {
+    let lab = Lab::new(1).await;
+    lab.apply(
+        "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: keeping}, provisioner: \
+         rancher.io/local-path, reclaimPolicy: Retain, volumeBindingMode: WaitForFirstConsumer}",
+    )
+    .await;
+    lab.apply(&claim("data", "storageClassName: keeping,", "10Mi")).await;
+    lab.apply(&user("first", "data")).await;
+    lab.phase("first", "Running").await;
+    let name = format!("pvc-{}", meta::uid(&lab.the("persistentvolumeclaims", "t/data")));
+    lab.delete("pods", "t/first", None).await;
+    lab.delete("persistentvolumeclaims", "t/data", None).await;
+    lab.wait("persistentvolumes", &name, |v| phase(v) == "Released").await;
+    lab.pass(60).await;
+    assert!(lab.get("persistentvolumes", &name).is_some());
+    let shared = claim("shared", "", "10Mi").replace("ReadWriteOnce", "ReadWriteMany");
+    lab.apply(&shared).await;
+    lab.apply(&user("second", "shared")).await;
+    let why = "Warning ProvisioningFailed failed to provision volume with StorageClass \"standard\": NodePath only supports \
+               ReadWriteOnce and ReadWriteOncePod (1.22+) access modes";
+    lab.until("the refusal", |lab| lab.events("shared").contains(&why.to_owned()).then_some(())).await;
+    assert_eq!(phase(&lab.the("persistentvolumeclaims", "t/shared")), "Pending");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_released_volume_goes_by_its_policy() {
     let lab = Lab::new(0).await;
     for (name, policy) in [("kept", "Retain"), ("dropped", "Delete")] {
