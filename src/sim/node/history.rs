@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::shell::outside::{Ask, Told};
+use super::shell::outside::{Ask, HttpRequest, Told};
 use super::shell::{Ending, Memory, Written};
 use crate::clock::Clock;
 
@@ -66,6 +66,11 @@ impl History {
         lock(&self.0.records).entry(id.to_owned()).or_default().clone()
     }
 
+    /// Returns the token that a Pod was given last.
+    pub(super) fn last_token(&self, key: &str) -> Option<String> {
+        lock(&self.0.tokens).get(key).map(|(_, token)| token.clone())
+    }
+
     /// Returns the token that a Pod was given, or gives it a new one when four fifths of its time are over.
     pub(super) fn token(
         &self,
@@ -96,6 +101,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Tells whether two questions are the same: one with a newer token is.
+fn is_same(one: &Ask, other: &Ask) -> bool {
+    let (Ask::Http { to, request, .. }, Ask::Http { to: other_to, request: other_request, .. }) =
+        (one, other)
+    else {
+        return one == other;
+    };
+    let headers = |request: &HttpRequest| -> Vec<(String, String)> {
+        let headers = request.headers.iter();
+        headers.filter(|(name, _)| !name.eq_ignore_ascii_case("authorization")).cloned().collect()
+    };
+    to == other_to
+        && request.method == other_request.method
+        && request.path == other_request.path
+        && request.body == other_request.body
+        && headers(request) == headers(other_request)
+}
+
 impl Record {
     /// Returns what was answered to the question of this number, or finds an answer and keeps it.
     pub fn answer(&self, number: usize, ask: &Ask, find: impl FnOnce() -> Told) -> Told {
@@ -111,7 +134,7 @@ impl Record {
 
     /// Returns what was answered to the question of this number, if it was the same.
     pub fn known(&self, number: usize, ask: &Ask) -> Option<Told> {
-        lock(&self.answers).get(number).filter(|(asked, _)| asked == ask).map(|(_, told)| told.clone())
+        lock(&self.answers).get(number).filter(|(asked, _)| is_same(asked, ask)).map(|(_, told)| told.clone())
     }
 
     /// Keeps an answer.

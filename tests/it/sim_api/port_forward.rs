@@ -144,13 +144,13 @@ async fn a_container_is_debugged_from_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attaching_shows_what_is_said_from_then_on() {
     let shell = Shell::new().await;
-    shell.ok("kubectl run count --image=busybox:1.36 --restart=Never -- sh -c 'for i in 1 2 3 4 5 6; do echo tick $i; sleep 1; done'").await;
+    shell.ok("kubectl run count --image=busybox:1.36 --restart=Never -- sh -c 'for i in 1 2 3 4 5 6 7 8 9; do echo tick $i; sleep 1; done'").await;
     shell.ok("kubectl wait --for=condition=Ready pod/count --timeout=60s; sleep 1").await;
     for kubectl in ["kubectl", "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false kubectl"] {
         let shown = shell.ok(&format!("{kubectl} attach count")).await;
         if kubectl == "kubectl" {
-            assert!(!shown.contains("tick 1\n") && shown.ends_with("tick 6"), "{shown}");
-            shell.ok("kubectl delete pod count --now && kubectl run count --image=busybox:1.36 --restart=Never -- sh -c 'sleep 3; echo over'").await;
+            assert!(!shown.contains("tick 1\n") && shown.ends_with("tick 9"), "{shown}");
+            shell.ok("kubectl delete pod count --now && kubectl run count --image=busybox:1.36 --restart=Never -- sh -c 'sleep 10; echo over'").await;
             shell.ok("kubectl wait --for=condition=Ready pod/count --timeout=60s").await;
         } else {
             assert_eq!(shown, "over");

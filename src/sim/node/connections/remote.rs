@@ -69,6 +69,8 @@ pub(super) struct Remote {
     output: mpsc::Sender<Output>,
     /// What came while something else was waited for.
     early: VecDeque<Input>,
+    /// How much of that there was since there was none.
+    waiting: usize,
     /// Whether the client sends anything to read.
     pub stdin: bool,
     /// Whether there is a terminal at the other end.
@@ -104,7 +106,10 @@ impl Remote {
     pub async fn next(&mut self) -> Result<Input, Gone> {
         match self.early.pop_front() {
             Some(input) => Ok(input),
-            None => self.input.recv().await.ok_or(Gone),
+            None => {
+                self.waiting = 0;
+                self.input.recv().await.ok_or(Gone)
+            }
         }
     }
 
@@ -119,9 +124,20 @@ impl Remote {
         loop {
             tokio::select! {
                 done = &mut work => return Ok(done),
-                input = self.input.recv() => self.early.push_back(input.ok_or(Gone)?),
+                input = self.input.recv() => self.put_by(input.ok_or(Gone)?)?,
             }
         }
+    }
+
+    /// Puts by what came too early. A client that sends on and on while nobody reads is not waited for.
+    fn put_by(&mut self, input: Input) -> Result<(), Gone> {
+        // Each counts for something, so that there are not too many of them either.
+        self.waiting += 64;
+        if let Input::Stdin(data) = &input {
+            self.waiting += data.len();
+        }
+        self.early.push_back(input);
+        if self.waiting > MOST_INPUT { Err(Gone) } else { Ok(()) }
     }
 
     /// Waits for something to happen; nothing comes of it when the client presses the key that interrupts.
@@ -134,9 +150,10 @@ impl Remote {
                     // What was typed before it goes with it.
                     Input::Stdin(data) if self.tty && data.contains(&INTERRUPT) => {
                         self.early.clear();
+                        self.waiting = 0;
                         return Ok(None);
                     }
-                    input => self.early.push_back(input),
+                    input => self.put_by(input)?,
                 },
             }
         }
@@ -160,7 +177,11 @@ impl Remote {
     /// Reads all that there is to read.
     pub async fn read_all(&mut self) -> Result<Vec<u8>, Gone> {
         let mut all = Vec::new();
-        while all.len() < MOST_INPUT {
+        loop {
+            if all.len() > MOST_INPUT {
+                self.say(true, b"more than 256 MiB of input are not simulated\n").await?;
+                return Err(Gone);
+            }
             let next = if self.ends {
                 self.next().await?
             } else {
@@ -195,7 +216,7 @@ where
     let (to_command, input) = mpsc::channel(QUEUE);
     let (output, from_command) = mpsc::channel(QUEUE);
     let ends = wanted == Wanted::Spdy || protocol == OVER_WEBSOCKETS[0];
-    let remote = Remote { input, output, early: VecDeque::new(), stdin, tty, ends };
+    let remote = Remote { input, output, early: VecDeque::new(), waiting: 0, stdin, tty, ends };
     let streams = Streams { stdin, stdout: flag("stdout"), stderr: flag("stderr") && !tty };
     tokio::spawn(async move {
         let Ok(upgraded) = upgraded.await else { return };

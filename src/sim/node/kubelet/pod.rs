@@ -15,6 +15,8 @@ use crate::sim::node::volumes;
 
 /// How long at least until a process is looked at again that has asked for something.
 const SOON: Duration = Duration::from_millis(100);
+/// The longest until that, for one that has done so for a while: all that it did is gone through each time.
+const LATE: Duration = Duration::from_secs(5);
 /// How often a process is looked at that somebody may have typed something at.
 const TYPED: Duration = Duration::from_millis(400);
 
@@ -343,11 +345,12 @@ impl<'a> Round<'a> {
             let container = &mut self.runtime.containers[index];
             container.ends = ends;
             // What hangs on others is looked at again when it may have gone on.
-            let soon = |delay| after(now, delay).min(horizon);
+            let age = now.duration_since(since).unsigned_abs();
+            let soon = |delay: Duration| after(now, delay.max(age / 50).min(LATE)).min(horizon);
             container.look = Some(match (trace.settled, trace.wakes, trace.waits) {
                 (true, ..) => Timestamp::MAX,
                 (_, Some(at), _) => after(since, at).max(soon(SOON)).min(horizon),
-                (.., true) => soon(TYPED),
+                (.., true) => after(now, TYPED),
                 _ => horizon,
             });
         }
