@@ -359,14 +359,7 @@ impl Machine<'_> {
                             format!("/apis/{own}/{number}")
                         };
                         let namespaced = resource["scope"] == "Namespaced";
-                        return Ok(Ok(Resource {
-                            path,
-                            name: plural,
-                            kind,
-                            group: own,
-                            version: number,
-                            namespaced,
-                        }));
+                        return Ok(Ok(Resource { path, name: plural, kind, group: own, namespaced }));
                     }
                 }
             }
