@@ -114,8 +114,9 @@ pub struct CohortCheck {
 pub fn merge(reports: &[(String, Read)]) -> Cohort {
     let mut rows: Vec<CohortRow> = Vec::new();
     for (name, read) in reports {
-        let same =
-            |row: &&CohortRow| row.session == read.report.session && row.submitted == read.report.submitted;
+        let same = |row: &&CohortRow| {
+            row.counted && row.session == read.report.session && row.submitted == read.report.submitted
+        };
         let same_as = rows.iter().find(same).map(|row| row.name.clone());
         let counted = read.counts() && same_as.is_none();
         rows.push(row(name, read, same_as, counted));

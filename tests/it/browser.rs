@@ -25,6 +25,8 @@ const PROBE: &str = r#"<!doctype html><meta charset="utf-8">
     const all = [...page.querySelectorAll("body *")];
     const named = (element) => element.tagName + "." + element.className + " " + element.textContent.trim().slice(0, 40);
     const wide = all.filter((one) => !one.closest(".scroll *") && one.getBoundingClientRect().right > WIDTH + 0.5);
+    const spills = all.filter((one) => !one.closest(".scroll") && one.clientWidth > 0
+      && getComputedStyle(one).display !== "inline" && one.scrollWidth > one.clientWidth + 1);
     const written = all.filter((one) => [...one.childNodes].some((n) => n.nodeType === 3 && n.data.trim())
       && getComputedStyle(one).display !== "none");
     const faint = written.filter((one) => {
@@ -35,6 +37,7 @@ const PROBE: &str = r#"<!doctype html><meta charset="utf-8">
     document.getElementById("found").textContent = JSON.stringify({
       scrolls: page.documentElement.scrollWidth,
       wide: wide.map(named),
+      spills: spills.map(named),
       faint: faint.map(named),
       skips: levels.filter((level, place) => level > (place ? levels[place - 1] : 0) + 1),
       unnamed: [...page.querySelectorAll("section, article, [role]")]
@@ -98,11 +101,11 @@ async fn chromium(home: &Home, folder: &Path, args: &[&str]) -> String {
 }
 
 impl Seen {
-    /// Asserts that the page can be read: nothing stands out to the right, every text has contrast enough, headings
+    /// Asserts that the page can be read: nothing stands out to the right or out of its own box, every text has contrast enough, headings
     /// follow each other, every part has a name, and nothing runs or is fetched.
     pub fn is_readable(&self, width: u32) -> &Self {
         assert!(self.0["scrolls"].as_u64().unwrap() <= u64::from(width), "it scrolls sideways: {:#}", self.0);
-        for fault in ["wide", "faint", "skips", "unnamed", "foreign"] {
+        for fault in ["wide", "spills", "faint", "skips", "unnamed", "foreign"] {
             assert!(self.0[fault].as_array().unwrap().is_empty(), "{fault}: {:#}", self.0);
         }
         self
