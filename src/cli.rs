@@ -38,6 +38,7 @@ mod stop;
 mod submit;
 mod task;
 mod tour;
+mod tool;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

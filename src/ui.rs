@@ -4,6 +4,7 @@
 pub mod exam;
 pub mod markdown;
 mod progress;
+pub mod raw;
 
 use std::io::{self, IsTerminal as _, Write as _};
 

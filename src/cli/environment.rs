@@ -1,5 +1,6 @@
 //! The only reader of the environment: where things are kept, what the terminal can do, which shell is used.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use etcetera::BaseStrategy as _;
 
 use super::error::CliError;
 use super::exit::Exit;
+use crate::sim::node::tools;
 
 /// What the environment says.
 #[derive(Debug, Clone)]
@@ -118,4 +120,37 @@ fn var(name: &str) -> Option<OsString> {
 /// Makes a path independent of the working folder; one that cannot be stays as it is.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// What a tool of a node heeds of its surroundings.
+#[derive(Debug, Clone)]
+pub(super) struct ToolSurroundings {
+    /// The folder of the socket.
+    pub socket_folder: PathBuf,
+    /// The working folder, as a path on the node.
+    pub cwd: String,
+    /// Variables of the tools themselves.
+    pub env: BTreeMap<String, String>,
+}
+
+impl ToolSurroundings {
+    /// Reads the environment of a tool.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub(super) fn read() -> Self {
+        let named = var(tools::SOCKET_VARIABLE).map(PathBuf::from);
+        let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        // Outside of a namespace the node's files begin at a folder of this machine.
+        let root = named.as_ref().and_then(|folder| folder.parent()).map(|folder| folder.join("root"));
+        let cwd = match root.and_then(|root| cwd.strip_prefix(root).map(Path::to_owned).ok()) {
+            Some(below) => Path::new("/").join(below),
+            None => cwd,
+        };
+        let known = ["ETCDCTL_ENDPOINTS", "ETCDCTL_CACERT", "ETCDCTL_CERT", "ETCDCTL_KEY"];
+        let env = known.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+        Self {
+            socket_folder: named.unwrap_or_else(|| PathBuf::from(tools::SOCKET_PLACE)),
+            cwd: cwd.to_string_lossy().into_owned(),
+            env: env.collect(),
+        }
+    }
 }

@@ -6,11 +6,15 @@ use std::process::ExitCode;
 
 use super::error::CliError;
 use super::exit::Exit;
+use super::tool;
 use crate::process::sandbox::{self, SandboxError};
 use crate::ui::{Settings, Ui};
 
 /// Runs as what the arguments say, where that is not the command line proper.
 pub(super) fn run(args: &[OsString]) -> Option<ExitCode> {
+    if let Some(name) = tool::called(args) {
+        return Some(tool::run(name, args.get(1..).unwrap_or_default()));
+    }
     if args.get(1).is_some_and(|arg| arg == sandbox::SUBCOMMAND) {
         return Some(part_of_sandbox(args.get(2..).unwrap_or_default()));
     }

@@ -30,7 +30,7 @@ pub(super) async fn run(cx: &Cx, args: &SshArgs) -> Result<Exit, CliError> {
     }
     let handle = match lab.node(session, host, &args.name).await {
         // A scenario was started after the exam, which goes on all the same.
-        Err(error @ LabError::NoNode { .. }) if host.is_none() && session.is_none() => {
+        Err(error) if host.is_none() && session.is_none() => {
             return match to_host(cx, args).await {
                 Ok(exit) => Ok(exit),
                 Err(_) => Err(error.into()),

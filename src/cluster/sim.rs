@@ -164,7 +164,13 @@ impl Provider for SimProvider {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let has = [Capability::Api, Capability::ClusterScope, Capability::Pods, Capability::Reach];
+        let has = [
+            Capability::Api,
+            Capability::ClusterScope,
+            Capability::Pods,
+            Capability::Reach,
+            Capability::Nodes,
+        ];
         Capabilities(has.into_iter().map(|capability| (capability, Support::Simulated)).collect())
     }
 
@@ -263,6 +269,17 @@ impl Cluster for SimCluster {
 
     async fn node_exec(&self, node: &str, argv: &[&str]) -> Result<ExecOutput, ClusterError> {
         self.nodes.exec(node, argv).await
+    }
+
+    async fn node_write(
+        &self,
+        node: &str,
+        path: &str,
+        content: &[u8],
+        mode: u32,
+        owner: &str,
+    ) -> Result<(), ClusterError> {
+        self.nodes.write(node, path, content, mode, owner)
     }
 
     async fn node_shell(

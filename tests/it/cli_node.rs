@@ -277,3 +277,108 @@ async fn without_namespaces_the_shell_says_what_it_is() {
     assert_ne!(refused.status, 0);
     refused.says(&["this machine gives no namespaces"]);
 }
+
+/// Runs a tool on the node that must end with `status`; returns all that it wrote.
+async fn tool(lab: &Lab, status: i32, line: &str) -> String {
+    let ran = lab.script(&format!("{line} 2>&1")).await;
+    assert_eq!(ran.status, status, "{line}\n{}\n{}", ran.stdout, ran.stderr);
+    ran.stdout
+}
+
+fn holds(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+    }
+}
+
+const ETCDCTL: &str = "ETCDCTL_API=3 etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt \
+                       --cert=/etc/kubernetes/pki/etcd/server.crt --key=/etc/kubernetes/pki/etcd/server.key";
+
+#[tokio::test]
+async fn tools_answer_for_the_node() {
+    let lab = Lab::start().await;
+    let say = async |status, line: &str| tool(&lab, status, line).await;
+
+    let status = say(0, "systemctl status kubelet --no-pager").await;
+    holds(&status, &["● kubelet.service - ", "Loaded: loaded (/etc/systemd/system/kubelet.service; enabled", "Active: active (running)", "/usr/bin/kubelet --"]);
+    assert_eq!(say(0, "systemctl is-active kubelet containerd").await, "active\nactive\n");
+    assert_eq!(say(3, "systemctl stop kubelet; systemctl is-active kubelet").await, "inactive\n");
+    assert_eq!(say(0, "systemctl start kubelet && systemctl is-active kubelet").await, "active\n");
+    holds(&say(5, "systemctl start nothing").await, &["Failed to start nothing.service: Unit nothing.service not found."]);
+    holds(&say(4, "systemctl status nothing").await, &["Unit nothing.service could not be found."]);
+    assert_eq!(say(1, "systemctl disable kubelet 2> /dev/null; systemctl is-enabled kubelet").await, "disabled\n");
+    holds(&say(0, "systemctl enable kubelet").await, &["Created symlink /etc/systemd/system/multi-user.target.wants/kubelet.service → "]);
+    holds(&say(0, "systemctl list-units --type=service").await, &["kubelet.service", "loaded active running"]);
+    holds(&say(0, "systemctl cat kubelet").await, &["# /etc/systemd/system/kubelet.service\n", "10-kubeadm.conf"]);
+    assert_eq!(say(0, "systemctl show -p ActiveState --value kubelet").await, "active\n");
+    holds(&say(0, "journalctl -u kubelet --no-pager -n 50").await, &[NODE, "systemd[1]: Started kubelet.service"]);
+    holds(&say(0, "journalctl -xeu kubelet -o cat").await, &["Started kubelet.service"]);
+    assert_eq!(say(0, "journalctl -u nothing").await, "-- No entries --\n");
+
+    let containers = say(0, "crictl ps -a --name 'kube-apiserver|etcd'").await;
+    holds(&containers, &["CONTAINER           IMAGE", "kube-apiserver", "Running", "kube-system"]);
+    let id = say(0, "crictl ps -q --name kube-apiserver").await;
+    assert_eq!(id.trim().len(), 64, "{id}");
+    holds(&say(0, &format!("crictl inspect {}", id.trim())).await, &["\"state\": \"CONTAINER_RUNNING\"", "--authorization-mode=Node,RBAC"]);
+    say(0, &format!("crictl logs --tail 3 {}", &id[..13])).await;
+    holds(&say(0, "crictl pods --name kube-apiserver").await, &["POD ID", "Ready", "kube-apiserver-control-plane"]);
+    holds(&say(0, "crictl images").await, &["IMAGE", "registry.k8s.io/kube-apiserver", "v1.34"]);
+    holds(&say(1, "crictl logs nothing").await, &["an error occurred when try to find container", "not found"]);
+
+    holds(&say(0, &format!("{ETCDCTL} endpoint health")).await, &["https://127.0.0.1:2379 is healthy"]);
+    holds(&say(0, "kubectl create secret generic plain -n default --from-literal=k=in-the-clear").await, &["created"]);
+    let raw = lab.script(&format!("{ETCDCTL} get /registry/secrets/default/plain")).await.stdout;
+    holds(&raw, &["/registry/secrets/default/plain\n", "k8s\0", "in-the-clear"]);
+    let keys = say(0, &format!("{ETCDCTL} get /registry/namespaces/ --prefix --keys-only")).await;
+    holds(&keys, &["/registry/namespaces/default\n\n", "/registry/namespaces/kube-system\n"]);
+    holds(&say(1, "etcdctl endpoint health").await, &["127.0.0.1:2379 is unhealthy", "Error: unhealthy cluster"]);
+    let stranger = ETCDCTL.replace("etcd/server", "apiserver-kubelet-client");
+    holds(&say(1, &format!("{stranger} get /registry/secrets/default/plain")).await, &["Error: context deadline exceeded"]);
+    let without_key = ETCDCTL.replace("server.key", "none.key");
+    holds(&say(128, &format!("{without_key} get x")).await, &["none.key: no such file or directory"]);
+
+    let certificates = say(0, "kubeadm certs check-expiration").await;
+    holds(&certificates, &["apiserver-kubelet-client", "364d            ca", "etcd-ca", "front-proxy-ca"]);
+    let join = say(0, "kubeadm token create --print-join-command").await;
+    holds(&join, &["kubeadm join ", "--discovery-token-ca-cert-hash sha256:"]);
+    let token = join.split("--token ").nth(1).unwrap().split(' ').next().unwrap();
+    holds(&say(0, "kubeadm token list").await, &[token, "authentication,signing"]);
+    holds(&say(0, &format!("kubectl get secret -n kube-system bootstrap-token-{}", &token[..6])).await, &["bootstrap.kubernetes.io/token"]);
+    holds(&say(0, "kubelet --version").await, &["Kubernetes v1.34"]);
+
+    holds(&say(0, "ss -ltnp").await, &["kube-apiserver", ":6443", "kubelet", ":10250"]);
+    holds(&say(0, "netstat -tulpn | grep 2379").await, &["LISTEN", "/etcd"]);
+    holds(&say(0, "ps aux | grep kube-apiserver").await, &["--authorization-mode=Node,RBAC"]);
+    assert_eq!(say(0, "ps -ef | grep -c '[k]ube-scheduler --'").await, "1\n");
+
+    assert_eq!(say(0, "sysctl -w net.ipv4.ip_forward=0; sysctl -n net.ipv4.ip_forward").await, "net.ipv4.ip_forward = 0\n0\n");
+    assert_eq!(say(0, "echo net.ipv4.ip_forward=1 | sysctl -p -").await, "net.ipv4.ip_forward = 1\n");
+    say(0, "modprobe sctp && lsmod | grep -w sctp && modprobe -r sctp && ! lsmod | grep -w sctp").await;
+    say(0, "echo 'install sctp /bin/false' > /etc/modprobe.d/no.conf").await;
+    holds(&say(1, "modprobe sctp").await, &["could not insert 'sctp'"]);
+
+    say(0, "printf 'profile deny-write {\\n  file,\\n  deny /** w,\\n}\\n' > /etc/apparmor.d/deny-write").await;
+    say(0, "apparmor_parser -q /etc/apparmor.d/deny-write").await;
+    holds(&say(0, "aa-status").await, &["profiles are in enforce mode", "   deny-write\n"]);
+    holds(&say(1, "echo 'profile broken {' > /tmp/b; apparmor_parser /tmp/b").await, &["AppArmor parser error for /tmp/b", "line 1"]);
+
+    say(0, "ufw allow 22/tcp && ufw default deny incoming && ufw --force enable").await;
+    holds(&say(0, "ufw status verbose").await, &["Status: active", "deny (incoming)", "22/tcp"]);
+    say(0, "iptables -A INPUT -p tcp --dport 10255 -j DROP").await;
+    assert_eq!(say(0, "iptables -S INPUT").await, "-P INPUT ACCEPT\n-A INPUT -p tcp --dport 10255 -j DROP\n");
+
+    say(0, "echo x > /etc/owned; chmod 600 /etc/owned; chown nobody:nogroup /etc/owned").await;
+    assert_eq!(say(0, "stat -c '%U %G %a' /etc/owned").await, "nobody nogroup 600\n");
+    say(0, "chown root:root /etc/owned").await;
+    assert_eq!(say(0, "stat -c '%U %G' /etc/owned").await, "root root\n");
+    assert_eq!(say(0, "sudo -i id -u; sudo systemctl is-active kubelet").await, "0\nactive\n");
+
+    // What is not simulated is refused.
+    for line in ["systemctl kill kubelet", "systemctl status --user kubelet", "crictl exec -it x sh", "etcdctl defrag", "kubeadm reset", "ps --sort=-rss", "ip link set eth0 down", "reboot", "apt install x", "iptables -A INPUT -m recent --set"] {
+        holds(&say(2, line).await, &["is not simulated on this node"]);
+    }
+
+    // One that follows ends when whoever watches goes.
+    let followed = lab.script("timeout 1 journalctl -fu kubelet > /tmp/followed & sleep 0.3; systemctl restart kubelet; wait; grep -c Stopped /tmp/followed").await;
+    assert_ne!(followed.stdout.trim(), "0", "{}", followed.stderr);
+}

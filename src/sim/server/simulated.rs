@@ -23,6 +23,7 @@ use crate::sim::client::Client;
 use crate::sim::control_plane::{ControlPlane, Plan};
 use crate::sim::controllers::Authority;
 use crate::sim::node::host::{self, Hosts, NodeHost};
+use crate::sim::node::tools;
 use crate::sim::node::{NodeConnections, NodeLogs, NodeSpec};
 use crate::sim::pki::Pki;
 use crate::sim::store::Store;
@@ -277,6 +278,11 @@ impl SimulatedCluster {
         self.api.set_address(address.to_string());
         self.address = Some(address);
         self.tasks.spawn(listener::serve(listener, acceptor, self.api.clone()));
+        if let (Some(hosts), Some(control_plane)) = (&self.hosts, &self.control_plane) {
+            let client = self.api.client(UserInfo::named(ADMIN.0, &[ADMIN.1]));
+            tools::listen(hosts, control_plane.logs(), &client, &mut self.tasks)
+                .map_err(ServerError::Listen)?;
+        }
         Ok(address)
     }
 
