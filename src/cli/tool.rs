@@ -109,7 +109,9 @@ fn sudo(args: &[String]) -> u8 {
     while let Some((word, after)) = rest.split_first() {
         match word.as_str() {
             "-E" | "-n" | "-H" | "-S" | "-k" | "--preserve-env" | "--" => {}
-            "-i" | "-s" | "--login" | "--shell" | "su" if word != "su" || after.is_empty() || after == ["-"] => {
+            "-i" | "-s" | "--login" | "--shell" | "su"
+                if word != "su" || after.is_empty() || after == ["-"] =>
+            {
                 shell = true;
                 if word == "su" {
                     rest = &[];
@@ -135,7 +137,9 @@ fn sudo(args: &[String]) -> u8 {
         rest = after;
     }
     let variables = rest.iter().take_while(|word| {
-        word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_'))
+        word.split_once('=').is_some_and(|(name, _)| {
+            !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        })
     });
     let count = variables.count();
     let (variables, command) = rest.split_at(count);

@@ -300,18 +300,44 @@ async fn tools_answer_for_the_node() {
     let say = async |status, line: &str| tool(&lab, status, line).await;
 
     let status = say(0, "systemctl status kubelet --no-pager").await;
-    holds(&status, &["● kubelet.service - ", "Loaded: loaded (/etc/systemd/system/kubelet.service; enabled", "Active: active (running)", "/usr/bin/kubelet --"]);
+    holds(
+        &status,
+        &[
+            "● kubelet.service - ",
+            "Loaded: loaded (/etc/systemd/system/kubelet.service; enabled",
+            "Active: active (running)",
+            "/usr/bin/kubelet --",
+        ],
+    );
     assert_eq!(say(0, "systemctl is-active kubelet containerd").await, "active\nactive\n");
     assert_eq!(say(3, "systemctl stop kubelet; systemctl is-active kubelet").await, "inactive\n");
     assert_eq!(say(0, "systemctl start kubelet && systemctl is-active kubelet").await, "active\n");
-    holds(&say(5, "systemctl start nothing").await, &["Failed to start nothing.service: Unit nothing.service not found."]);
+    holds(
+        &say(5, "systemctl start nothing").await,
+        &["Failed to start nothing.service: Unit nothing.service not found."],
+    );
     holds(&say(4, "systemctl status nothing").await, &["Unit nothing.service could not be found."]);
-    assert_eq!(say(1, "systemctl disable kubelet 2> /dev/null; systemctl is-enabled kubelet").await, "disabled\n");
-    holds(&say(0, "systemctl enable kubelet").await, &["Created symlink /etc/systemd/system/multi-user.target.wants/kubelet.service → "]);
-    holds(&say(0, "systemctl list-units --type=service").await, &["kubelet.service", "loaded active running"]);
-    holds(&say(0, "systemctl cat kubelet").await, &["# /etc/systemd/system/kubelet.service\n", "10-kubeadm.conf"]);
+    assert_eq!(
+        say(1, "systemctl disable kubelet 2> /dev/null; systemctl is-enabled kubelet").await,
+        "disabled\n"
+    );
+    holds(
+        &say(0, "systemctl enable kubelet").await,
+        &["Created symlink /etc/systemd/system/multi-user.target.wants/kubelet.service → "],
+    );
+    holds(
+        &say(0, "systemctl list-units --type=service").await,
+        &["kubelet.service", "loaded active running"],
+    );
+    holds(
+        &say(0, "systemctl cat kubelet").await,
+        &["# /etc/systemd/system/kubelet.service\n", "10-kubeadm.conf"],
+    );
     assert_eq!(say(0, "systemctl show -p ActiveState --value kubelet").await, "active\n");
-    holds(&say(0, "journalctl -u kubelet --no-pager -n 50").await, &[NODE, "systemd[1]: Started kubelet.service"]);
+    holds(
+        &say(0, "journalctl -u kubelet --no-pager -n 50").await,
+        &[NODE, "systemd[1]: Started kubelet.service"],
+    );
     holds(&say(0, "journalctl -xeu kubelet -o cat").await, &["Started kubelet.service"]);
     assert_eq!(say(0, "journalctl -u nothing").await, "-- No entries --\n");
 
@@ -319,21 +345,39 @@ async fn tools_answer_for_the_node() {
     holds(&containers, &["CONTAINER           IMAGE", "kube-apiserver", "Running", "kube-system"]);
     let id = say(0, "crictl ps -q --name kube-apiserver").await;
     assert_eq!(id.trim().len(), 64, "{id}");
-    holds(&say(0, &format!("crictl inspect {}", id.trim())).await, &["\"state\": \"CONTAINER_RUNNING\"", "--authorization-mode=Node,RBAC"]);
+    holds(
+        &say(0, &format!("crictl inspect {}", id.trim())).await,
+        &["\"state\": \"CONTAINER_RUNNING\"", "--authorization-mode=Node,RBAC"],
+    );
     say(0, &format!("crictl logs --tail 3 {}", &id[..13])).await;
-    holds(&say(0, "crictl pods --name kube-apiserver").await, &["POD ID", "Ready", "kube-apiserver-control-plane"]);
+    holds(
+        &say(0, "crictl pods --name kube-apiserver").await,
+        &["POD ID", "Ready", "kube-apiserver-control-plane"],
+    );
     holds(&say(0, "crictl images").await, &["IMAGE", "registry.k8s.io/kube-apiserver", "v1.34"]);
-    holds(&say(1, "crictl logs nothing").await, &["an error occurred when try to find container", "not found"]);
+    holds(
+        &say(1, "crictl logs nothing").await,
+        &["an error occurred when try to find container", "not found"],
+    );
 
     holds(&say(0, &format!("{ETCDCTL} endpoint health")).await, &["https://127.0.0.1:2379 is healthy"]);
-    holds(&say(0, "kubectl create secret generic plain -n default --from-literal=k=in-the-clear").await, &["created"]);
+    holds(
+        &say(0, "kubectl create secret generic plain -n default --from-literal=k=in-the-clear").await,
+        &["created"],
+    );
     let raw = lab.script(&format!("{ETCDCTL} get /registry/secrets/default/plain")).await.stdout;
     holds(&raw, &["/registry/secrets/default/plain\n", "k8s\0", "in-the-clear"]);
     let keys = say(0, &format!("{ETCDCTL} get /registry/namespaces/ --prefix --keys-only")).await;
     holds(&keys, &["/registry/namespaces/default\n\n", "/registry/namespaces/kube-system\n"]);
-    holds(&say(1, "etcdctl endpoint health").await, &["127.0.0.1:2379 is unhealthy", "Error: unhealthy cluster"]);
+    holds(
+        &say(1, "etcdctl endpoint health").await,
+        &["127.0.0.1:2379 is unhealthy", "Error: unhealthy cluster"],
+    );
     let stranger = ETCDCTL.replace("etcd/server", "apiserver-kubelet-client");
-    holds(&say(1, &format!("{stranger} get /registry/secrets/default/plain")).await, &["Error: context deadline exceeded"]);
+    holds(
+        &say(1, &format!("{stranger} get /registry/secrets/default/plain")).await,
+        &["Error: context deadline exceeded"],
+    );
     let without_key = ETCDCTL.replace("server.key", "none.key");
     holds(&say(128, &format!("{without_key} get x")).await, &["none.key: no such file or directory"]);
 
@@ -343,7 +387,10 @@ async fn tools_answer_for_the_node() {
     holds(&join, &["kubeadm join ", "--discovery-token-ca-cert-hash sha256:"]);
     let token = join.split("--token ").nth(1).unwrap().split(' ').next().unwrap();
     holds(&say(0, "kubeadm token list").await, &[token, "authentication,signing"]);
-    holds(&say(0, &format!("kubectl get secret -n kube-system bootstrap-token-{}", &token[..6])).await, &["bootstrap.kubernetes.io/token"]);
+    holds(
+        &say(0, &format!("kubectl get secret -n kube-system bootstrap-token-{}", &token[..6])).await,
+        &["bootstrap.kubernetes.io/token"],
+    );
     holds(&say(0, "kubelet --version").await, &["Kubernetes v1.34"]);
 
     holds(&say(0, "ss -ltnp").await, &["kube-apiserver", ":6443", "kubelet", ":10250"]);
@@ -351,16 +398,23 @@ async fn tools_answer_for_the_node() {
     holds(&say(0, "ps aux | grep kube-apiserver").await, &["--authorization-mode=Node,RBAC"]);
     assert_eq!(say(0, "ps -ef | grep -c '[k]ube-scheduler --'").await, "1\n");
 
-    assert_eq!(say(0, "sysctl -w net.ipv4.ip_forward=0; sysctl -n net.ipv4.ip_forward").await, "net.ipv4.ip_forward = 0\n0\n");
+    assert_eq!(
+        say(0, "sysctl -w net.ipv4.ip_forward=0; sysctl -n net.ipv4.ip_forward").await,
+        "net.ipv4.ip_forward = 0\n0\n"
+    );
     assert_eq!(say(0, "echo net.ipv4.ip_forward=1 | sysctl -p -").await, "net.ipv4.ip_forward = 1\n");
     say(0, "modprobe sctp && lsmod | grep -w sctp && modprobe -r sctp && ! lsmod | grep -w sctp").await;
     say(0, "echo 'install sctp /bin/false' > /etc/modprobe.d/no.conf").await;
     holds(&say(1, "modprobe sctp").await, &["could not insert 'sctp'"]);
 
-    say(0, "printf 'profile deny-write {\\n  file,\\n  deny /** w,\\n}\\n' > /etc/apparmor.d/deny-write").await;
+    say(0, "printf 'profile deny-write {\\n  file,\\n  deny /** w,\\n}\\n' > /etc/apparmor.d/deny-write")
+        .await;
     say(0, "apparmor_parser -q /etc/apparmor.d/deny-write").await;
     holds(&say(0, "aa-status").await, &["profiles are in enforce mode", "   deny-write\n"]);
-    holds(&say(1, "echo 'profile broken {' > /tmp/b; apparmor_parser /tmp/b").await, &["AppArmor parser error for /tmp/b", "line 1"]);
+    holds(
+        &say(1, "echo 'profile broken {' > /tmp/b; apparmor_parser /tmp/b").await,
+        &["AppArmor parser error for /tmp/b", "line 1"],
+    );
 
     say(0, "ufw allow 22/tcp && ufw default deny incoming && ufw --force enable").await;
     holds(&say(0, "ufw status verbose").await, &["Status: active", "deny (incoming)", "22/tcp"]);
@@ -374,7 +428,18 @@ async fn tools_answer_for_the_node() {
     assert_eq!(say(0, "sudo -i id -u; sudo systemctl is-active kubelet").await, "0\nactive\n");
 
     // What is not simulated is refused.
-    for line in ["systemctl kill kubelet", "systemctl status --user kubelet", "crictl exec -it x sh", "etcdctl defrag", "kubeadm reset", "ps --sort=-rss", "ip link set eth0 down", "reboot", "apt install x", "iptables -A INPUT -m recent --set"] {
+    for line in [
+        "systemctl kill kubelet",
+        "systemctl status --user kubelet",
+        "crictl exec -it x sh",
+        "etcdctl defrag",
+        "kubeadm reset",
+        "ps --sort=-rss",
+        "ip link set eth0 down",
+        "reboot",
+        "apt install x",
+        "iptables -A INPUT -m recent --set",
+    ] {
         holds(&say(2, line).await, &["is not simulated on this node"]);
     }
 

@@ -37,11 +37,51 @@ pub(in crate::sim) use serve::listen;
 
 /// The names that this program goes by on a node.
 pub const NAMES: [&str; 45] = [
-    "aa-complain", "aa-enforce", "aa-status", "apparmor_parser", "apparmor_status", "apt", "apt-get", "chgrp", "chown", "crictl",
-    "dmesg", "dnf", "docker", "dpkg", "etcdctl", "halt", "ip", "ip6tables", "iptables", "iptables-restore", "iptables-save",
-    "journalctl", "killall", "kubeadm", "kubelet", "lsmod", "modprobe", "netstat", "nft", "pgrep", "pidof",
-    "pkill", "poweroff", "ps", "reboot", "rmmod", "shutdown", "ss", "stat", "sudo", "sysctl", "systemctl", "systemd-analyze",
-    "ufw", "yum",
+    "aa-complain",
+    "aa-enforce",
+    "aa-status",
+    "apparmor_parser",
+    "apparmor_status",
+    "apt",
+    "apt-get",
+    "chgrp",
+    "chown",
+    "crictl",
+    "dmesg",
+    "dnf",
+    "docker",
+    "dpkg",
+    "etcdctl",
+    "halt",
+    "ip",
+    "ip6tables",
+    "iptables",
+    "iptables-restore",
+    "iptables-save",
+    "journalctl",
+    "killall",
+    "kubeadm",
+    "kubelet",
+    "lsmod",
+    "modprobe",
+    "netstat",
+    "nft",
+    "pgrep",
+    "pidof",
+    "pkill",
+    "poweroff",
+    "ps",
+    "reboot",
+    "rmmod",
+    "shutdown",
+    "ss",
+    "stat",
+    "sudo",
+    "sysctl",
+    "systemctl",
+    "systemd-analyze",
+    "ufw",
+    "yum",
 ];
 
 /// The folder beside a node's root that holds the socket of its tools.
@@ -92,7 +132,9 @@ pub enum Frame {
 impl Frame {
     /// Reads the byte that a frame begins with.
     pub fn of(byte: u8) -> Option<Self> {
-        [Self::Out, Self::Err, Self::Exit, Self::Stdin, Self::Run].into_iter().find(|frame| *frame as u8 == byte)
+        [Self::Out, Self::Err, Self::Exit, Self::Stdin, Self::Run]
+            .into_iter()
+            .find(|frame| *frame as u8 == byte)
     }
 }
 
@@ -191,7 +233,11 @@ impl Cx {
 
     /// Makes a path that was given one of the node.
     fn path(&self, path: &str) -> String {
-        if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.ask.cwd.trim_end_matches('/')) }
+        if path.starts_with('/') {
+            path.to_owned()
+        } else {
+            format!("{}/{path}", self.ask.cwd.trim_end_matches('/'))
+        }
     }
 
     /// Returns what came from stdin, or asks for it.

@@ -39,7 +39,8 @@ fn profiles(text: &str) -> Result<Vec<Profile>, (usize, String)> {
             match &head {
                 Some(head) => {
                     let text = |name: &str| head.name(name).map(|found| found.as_str().to_owned());
-                    let name = text("quoted").or_else(|| text("name")).or_else(|| text("path")).unwrap_or_default();
+                    let name =
+                        text("quoted").or_else(|| text("name")).or_else(|| text("path")).unwrap_or_default();
                     found.push(Profile { name, flags: text("flags").unwrap_or_default() });
                 }
                 None => {
@@ -54,7 +55,10 @@ fn profiles(text: &str) -> Result<Vec<Profile>, (usize, String)> {
             // Rules end with a comma; one may go on over lines.
             let next = text.lines().nth(index + 1).map(str::trim).unwrap_or_default();
             if next.starts_with('}') || next.is_empty() {
-                return Err((index + 2, "syntax error, unexpected TOK_CLOSE, expecting TOK_END_OF_RULE".to_owned()));
+                return Err((
+                    index + 2,
+                    "syntax error, unexpected TOK_CLOSE, expecting TOK_END_OF_RULE".to_owned(),
+                ));
             }
         }
         // Braces of alternatives in paths come in pairs on one line.
@@ -107,12 +111,20 @@ pub(super) fn parser(cx: &Cx) -> Done {
     }
     for name in &options.rest {
         let path = cx.path(name);
-        let listed = cx.host.tree().list(&path).map(|all| all.into_iter().map(|one| format!("{name}/{one}")).collect());
+        let listed = cx
+            .host
+            .tree()
+            .list(&path)
+            .map(|all| all.into_iter().map(|one| format!("{name}/{one}")).collect());
         for name in listed.unwrap_or_else(|_| vec![name.clone()]) {
             match cx.host.tree().read_text(&cx.path(&name)) {
                 Ok(text) => files.push((name, text)),
                 // Folders below a folder are not gone through.
-                Err(_) if options.rest.iter().any(|given| given != &name && name.starts_with(given.as_str())) => {}
+                Err(_)
+                    if options
+                        .rest
+                        .iter()
+                        .any(|given| given != &name && name.starts_with(given.as_str())) => {}
                 Err(_) => return Done::fail(2, format!("File {name} not found, skipping...\n")),
             }
         }
@@ -122,7 +134,9 @@ pub(super) fn parser(cx: &Cx) -> Done {
         let found = match profiles(&text) {
             Ok(found) => found,
             Err((line, why)) => {
-                done.err.push_str(&format!("AppArmor parser error for {name} in profile {name} at line {line}: {why}\n"));
+                done.err.push_str(&format!(
+                    "AppArmor parser error for {name} in profile {name} at line {line}: {why}\n"
+                ));
                 done.status = 1;
                 continue;
             }
@@ -170,7 +184,9 @@ pub(super) fn status(cx: &Cx) -> Done {
         [option] if option == "--enabled" => return Done::default(),
         [option] if option == "--profiled" => return Done::out(format!("{}\n", profiles.len())),
         [option] if option == "--enforced" => return Done::out(format!("{}\n", in_mode("enforce").len())),
-        [option] if option == "--complaining" => return Done::out(format!("{}\n", in_mode("complain").len())),
+        [option] if option == "--complaining" => {
+            return Done::out(format!("{}\n", in_mode("complain").len()));
+        }
         [option] if option == "--verbose" => {}
         [option, ..] => return cx.not_simulated(&format!("option `{option}`")),
     }
@@ -212,7 +228,10 @@ pub(super) fn status(cx: &Cx) -> Done {
 pub(super) fn set_mode(cx: &Cx, mode: &str) -> Done {
     let mut done = Done::default();
     if cx.args().is_empty() {
-        return Done::fail(1, format!("usage: aa-{mode} [-h] [-d DIR] [--no-reload] program [program ...]\n"));
+        return Done::fail(
+            1,
+            format!("usage: aa-{mode} [-h] [-d DIR] [--no-reload] program [program ...]\n"),
+        );
     }
     for name in cx.args() {
         if name.starts_with('-') {
@@ -250,7 +269,10 @@ fn with_mode(text: &str, mode: &str) -> String {
     let mut out = String::new();
     let mut depth = 0_i64;
     for line in text.lines() {
-        let head = HEAD.as_ref().filter(|_| depth == 0 && !line.trim_start().starts_with('#')).and_then(|head| head.captures(line));
+        let head = HEAD
+            .as_ref()
+            .filter(|_| depth == 0 && !line.trim_start().starts_with('#'))
+            .and_then(|head| head.captures(line));
         let code = line.split_once('#').map_or(line, |(before, _)| before);
         depth += code.matches('{').count() as i64 - code.matches('}').count() as i64;
         let Some(head) = head else {
@@ -258,7 +280,8 @@ fn with_mode(text: &str, mode: &str) -> String {
             continue;
         };
         let flags = head.name("flags").map(|flags| flags.as_str()).unwrap_or_default();
-        let mut list: Vec<&str> = flags.split([',', ' ']).filter(|flag| !flag.is_empty() && *flag != "complain").collect();
+        let mut list: Vec<&str> =
+            flags.split([',', ' ']).filter(|flag| !flag.is_empty() && *flag != "complain").collect();
         if mode == "complain" {
             list.push("complain");
         }
@@ -301,7 +324,10 @@ mod tests {
     #[test]
     fn a_mode_is_a_flag_of_the_head() {
         let complaining = with_mode(GOOD, "complain");
-        assert!(complaining.contains("profile k8s-deny-write flags=(attach_disconnected,complain) {\n"), "{complaining}");
+        assert!(
+            complaining.contains("profile k8s-deny-write flags=(attach_disconnected,complain) {\n"),
+            "{complaining}"
+        );
         assert!(complaining.contains("profile second /usr/bin/x flags=(complain) {\n"), "{complaining}");
         assert_eq!(with_mode(&complaining, "enforce"), GOOD);
     }

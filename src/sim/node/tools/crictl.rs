@@ -27,7 +27,9 @@ pub(super) fn run(cx: &Cx) -> Done {
     let mut start = 0;
     while let Some(arg) = cx.args().get(start).filter(|arg| arg.starts_with('-')) {
         let name = arg.trim_start_matches('-').split('=').next().unwrap_or_default();
-        let known = GLOBAL.iter().find(|(long, short, _)| *long == name || short.is_some_and(|c| name == c.to_string()));
+        let known = GLOBAL
+            .iter()
+            .find(|(long, short, _)| *long == name || short.is_some_and(|c| name == c.to_string()));
         match known {
             Some((_, _, true)) if !arg.contains('=') => start += 2,
             Some(_) => start += 1,
@@ -137,8 +139,15 @@ fn ps(cx: &Cx, args: &[String]) -> Done {
         Err(done) => return done,
     };
     let state = options.get("state").map(str::to_lowercase);
-    if let Some(state) = state.as_deref().filter(|state| !["created", "running", "exited", "unknown"].contains(state)) {
-        return fatal(cx, &format!("listing containers: --state should be one of created, running, exited or unknown, not {state}"));
+    if let Some(state) =
+        state.as_deref().filter(|state| !["created", "running", "exited", "unknown"].contains(state))
+    {
+        return fatal(
+            cx,
+            &format!(
+                "listing containers: --state should be one of created, running, exited or unknown, not {state}"
+            ),
+        );
     }
     let last = options.get("last").and_then(|last| last.parse().ok());
     let last = if options.has("latest") { Some(1) } else { last };
@@ -153,10 +162,13 @@ fn ps(cx: &Cx, args: &[String]) -> Done {
             && options.get("pod").is_none_or(|id| container.sandbox.starts_with(id))
             && options.get("namespace").is_none_or(|namespace| container.namespace == namespace)
             && options.get("image").is_none_or(|image| {
-                container.image == image || container.image_id.starts_with(image.trim_start_matches("sha256:"))
+                container.image == image
+                    || container.image_id.starts_with(image.trim_start_matches("sha256:"))
             })
             && options.all("label").iter().all(|label| {
-                label.split_once('=').is_some_and(|(name, value)| labels.get(name).is_some_and(|have| have == value))
+                label
+                    .split_once('=')
+                    .is_some_and(|(name, value)| labels.get(name).is_some_and(|have| have == value))
             })
     });
     if let Some(last) = last {
@@ -168,12 +180,24 @@ fn ps(cx: &Cx, args: &[String]) -> Done {
     let cut = |id: &str| if options.has("no-trunc") { id.to_owned() } else { short(id) };
     let table = || {
         let mut rows = vec![row(&[
-            "CONTAINER", "IMAGE", "CREATED", "STATE", "NAME", "ATTEMPT", "POD ID", "POD", "NAMESPACE",
+            "CONTAINER",
+            "IMAGE",
+            "CREATED",
+            "STATE",
+            "NAME",
+            "ATTEMPT",
+            "POD ID",
+            "POD",
+            "NAMESPACE",
         ])];
         rows.extend(containers.iter().map(|container| {
             vec![
                 cut(&container.id),
-                if options.has("no-trunc") { format!("sha256:{}", container.image_id) } else { short(&container.image_id) },
+                if options.has("no-trunc") {
+                    format!("sha256:{}", container.image_id)
+                } else {
+                    short(&container.image_id)
+                },
                 ago(cx.host.now(), container.created),
                 state_word(container).to_owned(),
                 container.name.clone(),
@@ -252,7 +276,9 @@ fn pods(cx: &Cx, args: &[String]) -> Done {
             && options.get("namespace").is_none_or(|namespace| pod.namespace == namespace)
             && options.get("state").is_none_or(|state| word(pod).eq_ignore_ascii_case(state))
             && options.all("label").iter().all(|label| {
-                label.split_once('=').is_some_and(|(name, value)| pod.labels.get(name).is_some_and(|have| have == value))
+                label
+                    .split_once('=')
+                    .is_some_and(|(name, value)| pod.labels.get(name).is_some_and(|have| have == value))
             })
     });
     let last = options.get("last").and_then(|last| last.parse().ok());
@@ -300,7 +326,13 @@ fn size(bytes: u64) -> String {
         unit += 1;
     }
     // Three digits that count.
-    let digits = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
     let text = format!("{value:.digits$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text}{}", UNITS[unit])
@@ -346,8 +378,11 @@ fn images(cx: &Cx, args: &[String]) -> Done {
     let digests = options.has("digests");
     let cut = |id: &str| if options.has("no-trunc") { format!("sha256:{id}") } else { short(id) };
     let table = || {
-        let head: &[&str] =
-            if digests { &["IMAGE", "TAG", "DIGEST", "IMAGE ID", "SIZE"] } else { &["IMAGE", "TAG", "IMAGE ID", "SIZE"] };
+        let head: &[&str] = if digests {
+            &["IMAGE", "TAG", "DIGEST", "IMAGE ID", "SIZE"]
+        } else {
+            &["IMAGE", "TAG", "IMAGE ID", "SIZE"]
+        };
         let mut rows = vec![row(head)];
         rows.extend(images.iter().map(|image| {
             let mut row = vec![image.repository.clone(), image.tag.clone()];
@@ -466,8 +501,7 @@ fn inspect(cx: &Cx, args: &[String], what: &str) -> Done {
     }
     let mut done = Done::default();
     for id in &options.rest {
-        let described =
-            if what == "container" { cx.host.inspect(id) } else { cx.host.inspect_sandbox(id) };
+        let described = if what == "container" { cx.host.inspect(id) } else { cx.host.inspect_sandbox(id) };
         match described {
             Some(described) => done.say(&format!("{described:#}\n")),
             None if what == "container" => return not_found(cx, id),
@@ -486,7 +520,9 @@ fn inspect(cx: &Cx, args: &[String], what: &str) -> Done {
 }
 
 fn inspect_image(cx: &Cx, args: &[String]) -> Done {
-    let Some(wanted) = args.iter().find(|arg| !arg.starts_with('-')) else { return fatal(cx, "ID cannot be empty") };
+    let Some(wanted) = args.iter().find(|arg| !arg.starts_with('-')) else {
+        return fatal(cx, "ID cannot be empty");
+    };
     let id = wanted.trim_start_matches("sha256:");
     let found = cx.host.images().into_iter().find(|image| {
         image.id.starts_with(id)
@@ -516,7 +552,13 @@ mod tests {
 
     #[test]
     fn sizes_have_three_digits() {
-        for (bytes, text) in [(152_000_000, "152MB"), (23_553_000, "23.6MB"), (736_000, "736kB"), (1_200_000_000, "1.2GB"), (5, "5B")] {
+        for (bytes, text) in [
+            (152_000_000, "152MB"),
+            (23_553_000, "23.6MB"),
+            (736_000, "736kB"),
+            (1_200_000_000, "1.2GB"),
+            (5, "5B"),
+        ] {
             assert_eq!(size(bytes), text);
         }
     }

@@ -53,7 +53,10 @@ pub(super) fn run(cx: &Cx) -> Done {
         ["member", "list"] => members(cx, &options),
         ["snapshot", "save", file] => snapshot(cx, &options, file),
         [] => Done::fail(1, "etcdctl: a command is needed, such as `get`\n"),
-        ["get"] => Done::fail(1, "Error: get command needs one argument as key and an optional argument as range_end\n"),
+        ["get"] => Done::fail(
+            1,
+            "Error: get command needs one argument as key and an optional argument as range_end\n",
+        ),
         [verb, ..] => cx.not_simulated(&format!("`{verb}`")),
     }
 }
@@ -63,7 +66,8 @@ fn client(cx: &Cx, options: &Options) -> Result<EtcdClient, Done> {
     let setting = |option: &str, variable: &str| {
         options.get(option).map(str::to_owned).or_else(|| cx.ask.env.get(variable).cloned())
     };
-    let file = |option: &str, variable: &str| match setting(option, variable).filter(|path| !path.is_empty()) {
+    let file = |option: &str, variable: &str| match setting(option, variable).filter(|path| !path.is_empty())
+    {
         None => Ok(None),
         Some(path) => match cx.host.tree().read_text(&cx.path(&path)) {
             Ok(text) => Ok(Some(text)),
@@ -128,7 +132,8 @@ fn get(cx: &Cx, options: &Options, key: &str) -> Done {
         Err(why) => return unreachable(cx, &client, &why),
     };
     let count = found.len();
-    if let Some(limit) = options.get("limit").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0) {
+    if let Some(limit) = options.get("limit").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0)
+    {
         found.truncate(limit);
     }
     if options.has("keys-only") {
@@ -171,7 +176,8 @@ fn header(found: &[EtcdKey]) -> serde_json::Value {
 
 fn simple(options: &Options, found: &[EtcdKey]) -> Done {
     let mut done = Done::default();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>().into_bytes();
+    let hex =
+        |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>().into_bytes();
     let print = |bytes: &[u8]| if options.has("hex") { hex(bytes) } else { bytes.to_vec() };
     if options.has("count-only") {
         return done;

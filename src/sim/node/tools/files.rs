@@ -11,7 +11,12 @@ fn number(tree: &Tree, file: &str, name: &str) -> Option<u32> {
         return Some(number);
     }
     let text = tree.read_text(file).ok()?;
-    text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name))?.get(2)?.parse().ok()
+    text.lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.first() == Some(&name))?
+        .get(2)?
+        .parse()
+        .ok()
 }
 
 fn name(tree: &Tree, file: &str, number: u32) -> String {
@@ -39,7 +44,9 @@ pub fn owner(tree: &Tree, text: &str) -> Result<(Option<u32>, Option<u32>), Stri
         None => None,
         // With a colon and no group it is the user's own.
         Some("") => user_number,
-        Some(group) => Some(number(tree, "/etc/group", group).ok_or_else(|| format!("invalid group: '{text}'"))?),
+        Some(group) => {
+            Some(number(tree, "/etc/group", group).ok_or_else(|| format!("invalid group: '{text}'"))?)
+        }
     };
     Ok((user_number, group_number))
 }
@@ -56,19 +63,33 @@ pub(super) fn chown(cx: &Cx) -> Done {
         ("reference", None, true),
     ];
     let options = match Options::read(cx.args(), known) {
-        Ok(options) if !options.has("verbose") && !options.has("changes") && !options.has("no-dereference") => options,
+        Ok(options)
+            if !options.has("verbose") && !options.has("changes") && !options.has("no-dereference") =>
+        {
+            options
+        }
         Ok(_) => return cx.not_simulated("options `-v`, `-c` and `-h`"),
         Err(option) => return cx.not_simulated(&format!("option `{option}`")),
     };
     let tree = cx.tree();
     let (wanted, files) = if let Some(reference) = options.get("reference") {
         match tree.stat(&cx.path(reference)) {
-            Ok(facts) => ((Some(facts.owner).filter(|_| tool == "chown"), Some(facts.group)), options.rest.as_slice()),
-            Err(_) => return Done::fail(1, format!("{tool}: failed to get attributes of '{reference}': No such file or directory\n")),
+            Ok(facts) => {
+                ((Some(facts.owner).filter(|_| tool == "chown"), Some(facts.group)), options.rest.as_slice())
+            }
+            Err(_) => {
+                return Done::fail(
+                    1,
+                    format!("{tool}: failed to get attributes of '{reference}': No such file or directory\n"),
+                );
+            }
         }
     } else {
         let Some((first, files)) = options.rest.split_first() else {
-            return Done::fail(1, format!("{tool}: missing operand\nTry '{tool} --help' for more information.\n"));
+            return Done::fail(
+                1,
+                format!("{tool}: missing operand\nTry '{tool} --help' for more information.\n"),
+            );
         };
         let text = if tool == "chgrp" { format!(":{first}") } else { first.clone() };
         match owner(tree, &text) {
@@ -80,7 +101,13 @@ pub(super) fn chown(cx: &Cx) -> Done {
         }
     };
     if files.is_empty() {
-        return Done::fail(1, format!("{tool}: missing operand after '{}'\nTry '{tool} --help' for more information.\n", options.rest.first().map(String::as_str).unwrap_or_default()));
+        return Done::fail(
+            1,
+            format!(
+                "{tool}: missing operand after '{}'\nTry '{tool} --help' for more information.\n",
+                options.rest.first().map(String::as_str).unwrap_or_default()
+            ),
+        );
     }
     let mut done = Done::default();
     for file in files {
@@ -139,7 +166,8 @@ pub(super) fn stat(cx: &Cx) -> Done {
     let tree = cx.tree();
     // Without a note there is nothing that the program of that name does not know as well.
     let noted = options.rest.iter().any(|file| {
-        let facts = if options.has("dereference") { tree.stat(&cx.path(file)) } else { tree.lstat(&cx.path(file)) };
+        let facts =
+            if options.has("dereference") { tree.stat(&cx.path(file)) } else { tree.lstat(&cx.path(file)) };
         facts.is_ok_and(|facts| (facts.owner, facts.group) != (0, 0))
     });
     if !noted || options.has("file-system") || options.has("terse") {
@@ -164,7 +192,8 @@ pub(super) fn stat(cx: &Cx) -> Done {
                     None => return cx.not_simulated(&format!("the format `{format}`")),
                 },
                 (None, None) => {
-                    let format = "  File: %n\n  Size: %s\t\t%F\nAccess: (%04a/%A)  Uid: (%5u/%8U)   Gid: (%5g/%8G)";
+                    let format =
+                        "  File: %n\n  Size: %s\t\t%F\nAccess: (%04a/%A)  Uid: (%5u/%8U)   Gid: (%5g/%8G)";
                     done.say(&format!("{}\n", formatted(tree, format, file, &facts).unwrap_or_default()));
                 }
             },
@@ -234,7 +263,9 @@ fn permissions(facts: &Facts) -> String {
         Kind::Device => 'c',
     };
     let mut text = String::from(first);
-    for (shift, special, small, large) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
+    for (shift, special, small, large) in
+        [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')]
+    {
         let bits = facts.mode >> shift;
         text.push(if bits & 4 != 0 { 'r' } else { '-' });
         text.push(if bits & 2 != 0 { 'w' } else { '-' });
@@ -256,7 +287,8 @@ mod tests {
     fn owners_are_names_or_numbers_of_the_node() {
         let dir = tempfile::tempdir().unwrap();
         let tree = Tree::open(dir.path()).unwrap();
-        tree.write("/etc/passwd", b"root:x:0:0::/root:/bin/bash\netcd:x:998:997::/:/bin/false\n", 0o644).unwrap();
+        tree.write("/etc/passwd", b"root:x:0:0::/root:/bin/bash\netcd:x:998:997::/:/bin/false\n", 0o644)
+            .unwrap();
         tree.write("/etc/group", b"root:x:0:\netcd:x:997:\n", 0o644).unwrap();
         assert_eq!(owner(&tree, "etcd:etcd"), Ok((Some(998), Some(997))));
         assert_eq!(owner(&tree, "etcd"), Ok((Some(998), None)));

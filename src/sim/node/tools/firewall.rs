@@ -33,7 +33,9 @@ struct Rule {
 impl Rule {
     fn read(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.strip_prefix("### tuple ### ")?.split_whitespace().collect();
-        let [action, protocol, to_port, to, from_port, from, direction] = words.as_slice() else { return None };
+        let [action, protocol, to_port, to, from_port, from, direction] = words.as_slice() else {
+            return None;
+        };
         let own = |text: &&str| (*text).to_owned();
         Some(Self {
             action: own(action),
@@ -81,7 +83,9 @@ fn rules(cx: &Cx) -> Vec<Rule> {
 
 fn save(cx: &Cx, rules: &[Rule]) -> Result<(), Done> {
     let body: String = rules.iter().map(|rule| format!("\n{}\n", rule.line())).collect();
-    let text = format!("*filter\n:ufw-user-input - [0:0]\n:ufw-user-output - [0:0]\n### RULES ###\n{body}\n### END RULES ###\nCOMMIT\n");
+    let text = format!(
+        "*filter\n:ufw-user-input - [0:0]\n:ufw-user-output - [0:0]\n### RULES ###\n{body}\n### END RULES ###\nCOMMIT\n"
+    );
     write(cx, UFW_RULES, &text, 0o640)
 }
 
@@ -94,7 +98,10 @@ fn write(cx: &Cx, path: &str, text: &str, mode: u32) -> Result<(), Done> {
 
 fn setting(cx: &Cx, path: &str, name: &str) -> Option<String> {
     let text = cx.host.tree().read_text(path).ok()?;
-    let line = text.lines().rev().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('=').map(str::to_owned))?;
+    let line = text
+        .lines()
+        .rev()
+        .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('=').map(str::to_owned))?;
     Some(line.trim_matches('"').to_owned())
 }
 
@@ -124,7 +131,10 @@ fn ufw_result(cx: &Cx) -> Result<Done, Done> {
         if force || !cx.ask.terminal {
             return Ok(true);
         }
-        Err(Done::fail(1, format!("{question} this question is not asked here: use `ufw --force {}`\n", words.join(" "))))
+        Err(Done::fail(
+            1,
+            format!("{question} this question is not asked here: use `ufw --force {}`\n", words.join(" ")),
+        ))
     };
     match words.as_slice() {
         ["status"] => Ok(ufw_status(cx, enabled, false, false)),
@@ -139,7 +149,11 @@ fn ufw_result(cx: &Cx) -> Result<Done, Done> {
             set(cx, UFW, "ENABLED", "no")?;
             Ok(Done::out("Firewall stopped and disabled on system startup\n"))
         }
-        ["reload"] => Ok(Done::out(if enabled { "Firewall reloaded\n" } else { "Firewall not enabled (skipping reload)\n" })),
+        ["reload"] => Ok(Done::out(if enabled {
+            "Firewall reloaded\n"
+        } else {
+            "Firewall not enabled (skipping reload)\n"
+        })),
         ["reset"] => {
             ask("Resetting all rules to installed defaults.")?;
             save(cx, &[])?;
@@ -209,7 +223,9 @@ fn default(cx: &Cx, policy: &str, direction: &str) -> Result<Done, Done> {
         _ => return Err(Done::fail(1, "ERROR: Invalid syntax\n".to_owned())),
     };
     set(cx, UFW_DEFAULTS, name, &format!("\"{value}\""))?;
-    Ok(Done::out(format!("Default {word} policy changed to '{policy}'\n(be sure to update your rules accordingly)\n")))
+    Ok(Done::out(format!(
+        "Default {word} policy changed to '{policy}'\n(be sure to update your rules accordingly)\n"
+    )))
 }
 
 /// Reads `allow [in|out] [proto P] [from A [port N]] [to B [port N]]` and the short `allow 22/tcp`.
@@ -233,7 +249,8 @@ fn rule(cx: &Cx, words: &[&str]) -> Result<Rule, Done> {
         return Err(cx.not_simulated("a rule for one interface"));
     }
     if let [one] = rest {
-        let known = SERVICES.iter().find(|(name, _)| name.eq_ignore_ascii_case(one)).map_or(*one, |(_, port)| port);
+        let known =
+            SERVICES.iter().find(|(name, _)| name.eq_ignore_ascii_case(one)).map_or(*one, |(_, port)| port);
         let (port, protocol) = known.split_once('/').unwrap_or((known, "any"));
         if !is_port(port) || !["tcp", "udp", "any"].contains(&protocol) {
             return Err(Done::fail(1, format!("ERROR: Could not find a profile matching '{one}'\n")));
@@ -397,33 +414,69 @@ fn iptables_result(cx: &Cx) -> Result<Done, Done> {
     if words.iter().any(|word| word == "-V" || word == "--version") {
         return Ok(Done::out(format!("{version}\n")));
     }
-    let fail = |text: String| Done::fail(2, format!("{version}: {text}\nTry `iptables -h' or 'iptables --help' for more information.\n"));
+    let fail = |text: String| {
+        Done::fail(
+            2,
+            format!("{version}: {text}\nTry `iptables -h' or 'iptables --help' for more information.\n"),
+        )
+    };
     let Some(mut table) = Table::read(cx, &name) else {
-        return Err(Done::fail(3, format!("{version}: can't initialize iptables table `{name}': Table does not exist (do you need to insmod?)\nPerhaps iptables or your kernel needs to be upgraded.\n")));
+        return Err(Done::fail(
+            3,
+            format!(
+                "{version}: can't initialize iptables table `{name}': Table does not exist (do you need to insmod?)\nPerhaps iptables or your kernel needs to be upgraded.\n"
+            ),
+        ));
     };
     let known: [(&str, &str); 12] = [
-        ("-A", "--append"), ("-I", "--insert"), ("-D", "--delete"), ("-C", "--check"), ("-L", "--list"), ("-S", "--list-rules"),
-        ("-P", "--policy"), ("-F", "--flush"), ("-N", "--new-chain"), ("-X", "--delete-chain"), ("-R", "--replace"), ("-Z", "--zero"),
+        ("-A", "--append"),
+        ("-I", "--insert"),
+        ("-D", "--delete"),
+        ("-C", "--check"),
+        ("-L", "--list"),
+        ("-S", "--list-rules"),
+        ("-P", "--policy"),
+        ("-F", "--flush"),
+        ("-N", "--new-chain"),
+        ("-X", "--delete-chain"),
+        ("-R", "--replace"),
+        ("-Z", "--zero"),
     ];
     // `-nvL`, `-Ln`: the listing with its own letters.
     let listing = words.iter().position(|word| {
-        word.starts_with('-') && !word.starts_with("--") && word.contains('L') && word.chars().skip(1).all(|c| "Lnvx".contains(c))
+        word.starts_with('-')
+            && !word.starts_with("--")
+            && word.contains('L')
+            && word.chars().skip(1).all(|c| "Lnvx".contains(c))
     });
     if let Some(at) = listing {
-        let mut letters: Vec<String> = words[at].chars().skip(1).filter(|c| *c != 'L').map(|c| format!("-{c}")).collect();
+        let mut letters: Vec<String> =
+            words[at].chars().skip(1).filter(|c| *c != 'L').map(|c| format!("-{c}")).collect();
         let mut rest = words.clone();
         rest.remove(at);
         rest.append(&mut letters);
         return list(cx, &table, &rest).map_err(|text| fail(text));
     }
-    let position = words.iter().position(|word| known.iter().any(|(short, long)| word == short || word == long));
+    let position =
+        words.iter().position(|word| known.iter().any(|(short, long)| word == short || word == long));
     let Some(at) = position else { return Err(fail("no command specified".to_owned())) };
-    let verb = known.iter().find(|(short, long)| words[at] == *short || words[at] == *long).map_or("", |(short, _)| *short);
+    let verb = known
+        .iter()
+        .find(|(short, long)| words[at] == *short || words[at] == *long)
+        .map_or("", |(short, _)| *short);
     let before: Vec<String> = words.drain(..at).collect();
     words.remove(0);
     words.extend(before);
     let chain = words.first().filter(|word| !word.starts_with('-')).cloned();
-    let missing = |chain: &str| Done::fail(1, format!("iptables: No chain/target/match by that name.{}\n", if chain.is_empty() { "" } else { "" }));
+    let missing = |chain: &str| {
+        Done::fail(
+            1,
+            format!(
+                "iptables: No chain/target/match by that name.{}\n",
+                if chain.is_empty() { "" } else { "" }
+            ),
+        )
+    };
     let need = || chain.clone().ok_or_else(|| fail(format!("option \"{verb}\" requires an argument")));
     match verb {
         "-L" => return list(cx, &table, &words).map_err(fail),
@@ -431,7 +484,11 @@ fn iptables_result(cx: &Cx) -> Result<Done, Done> {
             let mut out = String::new();
             for (name, policy) in &table.chains {
                 if chain.as_ref().is_none_or(|chain| chain == name) {
-                    out.push_str(&if policy == "-" { format!("-N {name}\n") } else { format!("-P {name} {policy}\n") });
+                    out.push_str(&if policy == "-" {
+                        format!("-N {name}\n")
+                    } else {
+                        format!("-P {name} {policy}\n")
+                    });
                 }
             }
             if out.is_empty() {
@@ -447,7 +504,10 @@ fn iptables_result(cx: &Cx) -> Result<Done, Done> {
         "-P" => {
             let (chain, policy) = (need()?, words.get(1).cloned().unwrap_or_default());
             if !["ACCEPT", "DROP"].contains(&policy.as_str()) {
-                return Err(Done::fail(1, "iptables: Bad policy name. Run `dmesg' for more information.\n".to_owned()));
+                return Err(Done::fail(
+                    1,
+                    "iptables: Bad policy name. Run `dmesg' for more information.\n".to_owned(),
+                ));
             }
             match table.chains.iter_mut().find(|(name, policy)| *name == chain && policy != "-") {
                 Some(known) => known.1 = policy,
@@ -500,13 +560,18 @@ fn iptables_result(cx: &Cx) -> Result<Done, Done> {
                     let at = places.get(number - 1).copied().unwrap_or(table.rules.len());
                     table.rules.insert(at, (chain, rule));
                 }
-                ("-D", Some(number)) if rule.is_empty() => match number.checked_sub(1).and_then(|n| places.get(n)) {
+                ("-D", Some(number)) if rule.is_empty() => match number
+                    .checked_sub(1)
+                    .and_then(|n| places.get(n))
+                {
                     Some(index) => drop(table.rules.remove(*index)),
                     None => return Err(Done::fail(1, "iptables: Index of deletion too big.\n".to_owned())),
                 },
                 ("-R", Some(number)) => match number.checked_sub(1).and_then(|n| places.get(n)) {
                     Some(index) => table.rules[*index].1 = rule,
-                    None => return Err(Done::fail(1, "iptables: Index of replacement too big.\n".to_owned())),
+                    None => {
+                        return Err(Done::fail(1, "iptables: Index of replacement too big.\n".to_owned()));
+                    }
                 },
                 ("-D" | "-C", _) => match same {
                     Some(index) => {
@@ -515,7 +580,10 @@ fn iptables_result(cx: &Cx) -> Result<Done, Done> {
                         }
                     }
                     None => {
-                        return Err(Done::fail(1, "iptables: Bad rule (does a matching rule exist in that chain?).\n".to_owned()));
+                        return Err(Done::fail(
+                            1,
+                            "iptables: Bad rule (does a matching rule exist in that chain?).\n".to_owned(),
+                        ));
                     }
                 },
                 _ => return Err(fail(format!("option \"{verb}\" requires a rule number"))),
@@ -531,11 +599,35 @@ fn iptables_result(cx: &Cx) -> Result<Done, Done> {
 /// Sees that a rule says only what is understood.
 fn check_rule(cx: &Cx, table: &Table, rule: &[String]) -> Result<(), Done> {
     const VALUED: [&str; 26] = [
-        "-p", "--protocol", "-s", "--source", "-d", "--destination", "-j", "--jump", "-i", "--in-interface", "-o",
-        "--out-interface", "-m", "--match", "--dport", "--sport", "--destination-port", "--source-port", "--dports", "--sports",
-        "--state", "--ctstate", "--comment", "--reject-with", "--to-destination", "--limit",
+        "-p",
+        "--protocol",
+        "-s",
+        "--source",
+        "-d",
+        "--destination",
+        "-j",
+        "--jump",
+        "-i",
+        "--in-interface",
+        "-o",
+        "--out-interface",
+        "-m",
+        "--match",
+        "--dport",
+        "--sport",
+        "--destination-port",
+        "--source-port",
+        "--dports",
+        "--sports",
+        "--state",
+        "--ctstate",
+        "--comment",
+        "--reject-with",
+        "--to-destination",
+        "--limit",
     ];
-    const TARGETS: [&str; 9] = ["ACCEPT", "DROP", "REJECT", "RETURN", "LOG", "MASQUERADE", "DNAT", "SNAT", "REDIRECT"];
+    const TARGETS: [&str; 9] =
+        ["ACCEPT", "DROP", "REJECT", "RETURN", "LOG", "MASQUERADE", "DNAT", "SNAT", "REDIRECT"];
     let mut words = rule.iter();
     while let Some(word) = words.next() {
         if word == "!" || word == "--syn" {
@@ -545,10 +637,17 @@ fn check_rule(cx: &Cx, table: &Table, rule: &[String]) -> Result<(), Done> {
             return Err(cx.not_simulated(&format!("`{word}` in a rule")));
         }
         let Some(value) = words.next() else {
-            return Err(Done::fail(2, format!("iptables v1.8.9 (nf_tables): option \"{word}\" requires an argument\n")));
+            return Err(Done::fail(
+                2,
+                format!("iptables v1.8.9 (nf_tables): option \"{word}\" requires an argument\n"),
+            ));
         };
-        if matches!(word.as_str(), "-j" | "--jump") && !TARGETS.contains(&value.as_str()) && !table.has(value) {
-            return Err(Done::fail(2, format!("iptables v1.8.9 (nf_tables): Chain '{value}' does not exist\n")));
+        if matches!(word.as_str(), "-j" | "--jump") && !TARGETS.contains(&value.as_str()) && !table.has(value)
+        {
+            return Err(Done::fail(
+                2,
+                format!("iptables v1.8.9 (nf_tables): Chain '{value}' does not exist\n"),
+            ));
         }
     }
     Ok(())
@@ -576,9 +675,12 @@ fn list(cx: &Cx, table: &Table, words: &[String]) -> Result<Done, String> {
         }
         let head = if policy == "-" { "0 references".to_owned() } else { format!("policy {policy}") };
         let number = if options.has("line-numbers") { "num  " } else { "" };
-        out.push_str(&format!("Chain {name} ({head})\n{number}target     prot opt source               destination         \n"));
+        out.push_str(&format!(
+            "Chain {name} ({head})\n{number}target     prot opt source               destination         \n"
+        ));
         for (index, place) in table.in_chain(name).into_iter().enumerate() {
-            let number = if options.has("line-numbers") { format!("{:<5}", index + 1) } else { String::new() };
+            let number =
+                if options.has("line-numbers") { format!("{:<5}", index + 1) } else { String::new() };
             out.push_str(&format!("{number}{}\n", row(&table.rules[place].1, options.has("numeric"))));
         }
     }

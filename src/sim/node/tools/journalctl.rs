@@ -234,7 +234,9 @@ fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Some(number) = text.strip_prefix('@') {
         return Timestamp::from_second(number.parse().ok()?).ok();
     }
-    if let Ok(time) = format!("{text}{}", if text.matches(':').count() == 1 { ":00" } else { "" }).parse::<Time>() {
+    if let Ok(time) =
+        format!("{text}{}", if text.matches(':').count() == 1 { ":00" } else { "" }).parse::<Time>()
+    {
         return utc(today.to_datetime(time));
     }
     let whole = match text.matches(':').count() {

@@ -5,10 +5,40 @@ use super::{Cx, Done};
 
 /// Modules that the kernel of a node has on its disk.
 const ON_DISK: [&str; 34] = [
-    "af_packet_diag", "bluetooth", "bpfilter", "br_netfilter", "bridge", "cramfs", "dccp", "dummy", "freevxfs", "hfs",
-    "hfsplus", "ip6_tables", "ip_tables", "ip_vs", "ip_vs_rr", "ip_vs_sh", "ip_vs_wrr", "iptable_filter", "iptable_nat",
-    "jffs2", "n_hdlc", "nf_conntrack", "nf_nat", "nf_tables", "overlay", "rds", "sctp", "squashfs", "tipc", "udf",
-    "usb_storage", "veth", "wireguard", "xt_conntrack",
+    "af_packet_diag",
+    "bluetooth",
+    "bpfilter",
+    "br_netfilter",
+    "bridge",
+    "cramfs",
+    "dccp",
+    "dummy",
+    "freevxfs",
+    "hfs",
+    "hfsplus",
+    "ip6_tables",
+    "ip_tables",
+    "ip_vs",
+    "ip_vs_rr",
+    "ip_vs_sh",
+    "ip_vs_wrr",
+    "iptable_filter",
+    "iptable_nat",
+    "jffs2",
+    "n_hdlc",
+    "nf_conntrack",
+    "nf_nat",
+    "nf_tables",
+    "overlay",
+    "rds",
+    "sctp",
+    "squashfs",
+    "tipc",
+    "udf",
+    "usb_storage",
+    "veth",
+    "wireguard",
+    "xt_conntrack",
 ];
 /// Where modprobe's settings lie, the later winning.
 const SETTINGS: [&str; 3] = ["/usr/lib/modprobe.d", "/run/modprobe.d", "/etc/modprobe.d"];
@@ -44,7 +74,8 @@ pub(super) fn sysctl(cx: &Cx) -> Done {
         return done;
     }
     if options.has("load") {
-        let files = if options.rest.is_empty() { vec!["/etc/sysctl.conf".to_owned()] } else { options.rest.clone() };
+        let files =
+            if options.rest.is_empty() { vec!["/etc/sysctl.conf".to_owned()] } else { options.rest.clone() };
         for file in files {
             if file == "-" || file == "/dev/stdin" {
                 match cx.stdin() {
@@ -56,7 +87,8 @@ pub(super) fn sysctl(cx: &Cx) -> Done {
             match cx.host.tree().read_text(&cx.path(&file)) {
                 Ok(text) => load(cx, &options, &text, &file, &mut done),
                 Err(_) => {
-                    done.err.push_str(&format!("sysctl: cannot open \"{file}\": No such file or directory\n"));
+                    done.err
+                        .push_str(&format!("sysctl: cannot open \"{file}\": No such file or directory\n"));
                     done.status = 1;
                 }
             }
@@ -78,7 +110,8 @@ pub(super) fn sysctl(cx: &Cx) -> Done {
             Ok(pattern) => pattern,
             Err(_) => return Done::fail(1, "sysctl: bad pattern\n"),
         };
-        let chosen = sysctls.iter().filter(|(name, _)| pattern.as_ref().is_none_or(|pattern| pattern.is_match(name)));
+        let chosen =
+            sysctls.iter().filter(|(name, _)| pattern.as_ref().is_none_or(|pattern| pattern.is_match(name)));
         return Done::out(chosen.map(|(name, value)| show(name, value)).collect::<String>());
     }
     if options.rest.is_empty() {
@@ -135,7 +168,9 @@ fn load(cx: &Cx, options: &Options, text: &str, path: &str, done: &mut Done) {
         }
         match line.split_once('=') {
             Some((name, value)) => set(cx, options, name, value, done),
-            None => done.err.push_str(&format!("sysctl: {path}({}): invalid syntax, continuing...\n", number + 1)),
+            None => {
+                done.err.push_str(&format!("sysctl: {path}({}): invalid syntax, continuing...\n", number + 1))
+            }
         }
     }
 }
@@ -178,8 +213,11 @@ pub(super) fn modprobe(cx: &Cx) -> Done {
         Ok(options) => options,
         Err(option) => return cx.not_simulated(&format!("option `{option}`")),
     };
-    let settings: String =
-        setting_files(cx, &SETTINGS).iter().filter_map(|path| cx.host.tree().read_text(path).ok()).collect::<Vec<_>>().join("\n");
+    let settings: String = setting_files(cx, &SETTINGS)
+        .iter()
+        .filter_map(|path| cx.host.tree().read_text(path).ok())
+        .collect::<Vec<_>>()
+        .join("\n");
     if options.has("showconfig") {
         return Done::out(settings);
     }
@@ -194,7 +232,10 @@ pub(super) fn modprobe(cx: &Cx) -> Done {
             if !cx.host.modules().contains_key(&module) && !ON_DISK.contains(&module.as_str()) {
                 done.err.push_str(&format!("modprobe: FATAL: Module {name} not found.\n"));
                 done.status = 1;
-            } else if cx.host.modules().contains_key(&module) && !options.has("dry-run") && !cx.host.unload_module(&module) {
+            } else if cx.host.modules().contains_key(&module)
+                && !options.has("dry-run")
+                && !cx.host.unload_module(&module)
+            {
                 done.err.push_str(&format!("modprobe: FATAL: Module {name} is in use.\n"));
                 done.status = 1;
             }
@@ -202,11 +243,14 @@ pub(super) fn modprobe(cx: &Cx) -> Done {
         }
         let says = |word: &str| {
             settings.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).rfind(|words| {
-                words.first() == Some(&word) && words.get(1).is_some_and(|name| name.replace('-', "_") == module)
+                words.first() == Some(&word)
+                    && words.get(1).is_some_and(|name| name.replace('-', "_") == module)
             })
         };
         if options.has("use-blacklist") && says("blacklist").is_some() {
-            done.err.push_str(&format!("modprobe: ERROR: could not insert '{module}': Operation not permitted\n"));
+            done.err.push_str(&format!(
+                "modprobe: ERROR: could not insert '{module}': Operation not permitted\n"
+            ));
             done.status = 1;
             continue;
         }
@@ -235,7 +279,9 @@ pub(super) fn modprobe(cx: &Cx) -> Done {
                 cx.host.load_module(&module);
             }
         } else {
-            done.err.push_str(&format!("modprobe: FATAL: Module {name} not found in directory /lib/modules/6.1.0-28-amd64\n"));
+            done.err.push_str(&format!(
+                "modprobe: FATAL: Module {name} not found in directory /lib/modules/6.1.0-28-amd64\n"
+            ));
             done.status = 1;
         }
     }
@@ -256,7 +302,8 @@ pub(super) fn rmmod(cx: &Cx) -> Done {
                 done.status = 1;
             }
             Some(users) if !users.is_empty() => {
-                done.err.push_str(&format!("rmmod: ERROR: Module {module} is in use by: {}\n", users.join(" ")));
+                done.err
+                    .push_str(&format!("rmmod: ERROR: Module {module} is in use by: {}\n", users.join(" ")));
                 done.status = 1;
             }
             Some(_) => {

@@ -45,7 +45,9 @@ const AUTHORITIES: [(&str, &str); 3] = [
 /// `kubelet --version`; a node's kubelet is a unit, and is started as one.
 pub(super) fn kubelet(cx: &Cx) -> Done {
     match cx.args() {
-        [option] if option == "--version" || option == "--version=true" => Done::out(format!("Kubernetes {VERSION}\n")),
+        [option] if option == "--version" || option == "--version=true" => {
+            Done::out(format!("Kubernetes {VERSION}\n"))
+        }
         _ => cx.not_simulated("running the kubelet by hand: it is the unit `kubelet`, and this"),
     }
 }
@@ -89,7 +91,9 @@ pub(super) fn kubeadm(cx: &Cx) -> Done {
         ["upgrade", "plan", rest @ ..] => plan(cx, rest.first().copied()),
         ["upgrade", "apply", version] => upgrade(cx, version),
         ["upgrade", "node"] => upgrade_node(cx),
-        [] => Done::out("kubeadm bootstraps clusters. Simulated are: certs check-expiration, token, upgrade, version\n"),
+        [] => Done::out(
+            "kubeadm bootstraps clusters. Simulated are: certs check-expiration, token, upgrade, version\n",
+        ),
         words => cx.not_simulated(&format!("`{}`", words.join(" "))),
     }
 }
@@ -164,26 +168,45 @@ fn left(now: Timestamp, then: Timestamp) -> String {
 fn expiration(cx: &Cx) -> Done {
     let now = cx.host.now();
     let intro = match cx.api_answers() {
-        true => "[check-expiration] Reading configuration from the \"kubeadm-config\" ConfigMap in namespace \
+        true => {
+            "[check-expiration] Reading configuration from the \"kubeadm-config\" ConfigMap in namespace \
                  \"kube-system\"...\n[check-expiration] Use 'kubeadm init phase upload-config kubeadm --config \
-                 your-config-file' to re-upload it.\n\n",
-        false => "[check-expiration] Reading configuration from the \"kubeadm-config\" ConfigMap in namespace \
+                 your-config-file' to re-upload it.\n\n"
+        }
+        false => {
+            "[check-expiration] Reading configuration from the \"kubeadm-config\" ConfigMap in namespace \
                   \"kube-system\"...\n[check-expiration] Error reading configuration from the Cluster. Falling back to \
-                  default configuration\n\n",
+                  default configuration\n\n"
+        }
     };
     let day = |at: Timestamp| at.strftime("%b %d, %Y %H:%M UTC").to_string();
     let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let mut rows = vec![text(&["CERTIFICATE", "EXPIRES", "RESIDUAL TIME", "CERTIFICATE AUTHORITY", "EXTERNALLY MANAGED"])];
+    let mut rows = vec![text(&[
+        "CERTIFICATE",
+        "EXPIRES",
+        "RESIDUAL TIME",
+        "CERTIFICATE AUTHORITY",
+        "EXTERNALLY MANAGED",
+    ])];
     for (name, path, authority) in CERTIFICATES {
         match certificate(cx, path).and_then(|der| end(&der)) {
-            Some(at) => rows.push(vec![name.to_owned(), day(at), left(now, at), authority.to_owned(), "no      ".to_owned()]),
+            Some(at) => rows.push(vec![
+                name.to_owned(),
+                day(at),
+                left(now, at),
+                authority.to_owned(),
+                "no      ".to_owned(),
+            ]),
             None => rows.push(text(&["!MISSING!", name, "", "", ""])),
         }
     }
-    let mut authorities = vec![text(&["CERTIFICATE AUTHORITY", "EXPIRES", "RESIDUAL TIME", "EXTERNALLY MANAGED"])];
+    let mut authorities =
+        vec![text(&["CERTIFICATE AUTHORITY", "EXPIRES", "RESIDUAL TIME", "EXTERNALLY MANAGED"])];
     for (name, path) in AUTHORITIES {
         match certificate(cx, path).and_then(|der| end(&der)) {
-            Some(at) => authorities.push(vec![name.to_owned(), day(at), left(now, at), "no      ".to_owned()]),
+            Some(at) => {
+                authorities.push(vec![name.to_owned(), day(at), left(now, at), "no      ".to_owned()])
+            }
             None => authorities.push(text(&["!MISSING!", name, "", ""])),
         }
     }
@@ -193,7 +216,8 @@ fn expiration(cx: &Cx) -> Done {
 fn fresh_token() -> String {
     const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let bytes = crate::sim::random::bytes::<22>();
-    let text: String = bytes.iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect();
+    let text: String =
+        bytes.iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect();
     format!("{}.{}", &text[..6], &text[6..])
 }
 
@@ -220,11 +244,18 @@ fn create_token(cx: &Cx, options: &Options, given: Option<&str>) -> Done {
     }
     let token = given.map_or_else(fresh_token, str::to_owned);
     let parts = token.split_once('.').filter(|(id, secret)| {
-        let fits = |text: &str, length| text.len() == length && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let fits = |text: &str, length| {
+            text.len() == length && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+        };
         fits(id, 6) && fits(secret, 16)
     });
     let Some((id, secret)) = parts else {
-        return Done::fail(1, format!("error: the bootstrap token {token:?} was not of the form \"\\\\A([a-z0-9]{{6}})\\\\.([a-z0-9]{{16}})\\\\z\"\n"));
+        return Done::fail(
+            1,
+            format!(
+                "error: the bootstrap token {token:?} was not of the form \"\\\\A([a-z0-9]{{6}})\\\\.([a-z0-9]{{16}})\\\\z\"\n"
+            ),
+        );
     };
     let Some(ttl) = lifetime(options.get("ttl").unwrap_or("24h")) else {
         return Done::fail(1, "error: invalid argument for \"--ttl\" flag: time: invalid duration\n");
@@ -233,11 +264,19 @@ fn create_token(cx: &Cx, options: &Options, given: Option<&str>) -> Done {
     let mut data: BTreeMap<String, String> = BTreeMap::from([
         ("token-id".to_owned(), id.to_owned()),
         ("token-secret".to_owned(), secret.to_owned()),
-        ("auth-extra-groups".to_owned(), options.get("groups").unwrap_or("system:bootstrappers:kubeadm:default-node-token").to_owned()),
+        (
+            "auth-extra-groups".to_owned(),
+            options.get("groups").unwrap_or("system:bootstrappers:kubeadm:default-node-token").to_owned(),
+        ),
     ]);
     for usage in usages.split(',') {
         if !["signing", "authentication"].contains(&usage) {
-            return Done::fail(1, format!("error: invalid bootstrap token usage string: {usage}, valid usage options: [authentication signing]\n"));
+            return Done::fail(
+                1,
+                format!(
+                    "error: invalid bootstrap token usage string: {usage}, valid usage options: [authentication signing]\n"
+                ),
+            );
         }
         data.insert(format!("usage-bootstrap-{usage}"), "true".to_owned());
     }
@@ -256,7 +295,12 @@ fn create_token(cx: &Cx, options: &Options, given: Option<&str>) -> Done {
     if !options.has("dry-run")
         && let Err(message) = cx.create(secret_object)
     {
-        return Done::fail(1, format!("error: failed to create or update bootstrap token with name bootstrap-token-{id}: {message}\n"));
+        return Done::fail(
+            1,
+            format!(
+                "error: failed to create or update bootstrap token with name bootstrap-token-{id}: {message}\n"
+            ),
+        );
     }
     if options.has("print-join-command") {
         let server = cx.server();
@@ -275,10 +319,15 @@ fn tokens(cx: &Cx) -> Vec<BTreeMap<String, String>> {
     use base64::Engine as _;
 
     let decode = |value: &Value| {
-        let bytes = base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap_or_default()).unwrap_or_default();
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(value.as_str().unwrap_or_default())
+            .unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    let secrets = cx.list("secrets", "kube-system").into_iter().filter(|secret| secret["type"] == "bootstrap.kubernetes.io/token");
+    let secrets = cx
+        .list("secrets", "kube-system")
+        .into_iter()
+        .filter(|secret| secret["type"] == "bootstrap.kubernetes.io/token");
     secrets
         .filter_map(|secret| {
             let data = secret["data"].as_object()?;
@@ -295,12 +344,16 @@ fn list_tokens(cx: &Cx, options: &Options) -> Done {
         return cx.not_simulated(&format!("output `{output}`"));
     }
     let now = cx.host.now();
-    let mut rows = vec![["TOKEN", "TTL", "EXPIRES", "USAGES", "DESCRIPTION", "EXTRA GROUPS"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["TOKEN", "TTL", "EXPIRES", "USAGES", "DESCRIPTION", "EXTRA GROUPS"].map(str::to_owned).to_vec(),
+    ];
     for data in tokens(cx) {
         let text = |name: &str| data.get(name).cloned().unwrap_or_default();
         let end: Option<Timestamp> = data.get("expiration").and_then(|at| at.parse().ok());
-        let usages: Vec<&str> =
-            ["authentication", "signing"].into_iter().filter(|usage| data.contains_key(&format!("usage-bootstrap-{usage}"))).collect();
+        let usages: Vec<&str> = ["authentication", "signing"]
+            .into_iter()
+            .filter(|usage| data.contains_key(&format!("usage-bootstrap-{usage}")))
+            .collect();
         let or_none = |text: String| if text.is_empty() { "<none>".to_owned() } else { text };
         rows.push(vec![
             format!("{}.{}", text("token-id"), text("token-secret")),
@@ -348,7 +401,13 @@ fn plan(cx: &Cx, wanted: Option<&str>) -> Done {
         return done;
     }
     if let Some(version) = wanted.filter(|version| *version != VERSION) {
-        return Done::fail(1, format!("{}error: this node has kubeadm {VERSION} alone, and {version} is not to be had\n", preflight()));
+        return Done::fail(
+            1,
+            format!(
+                "{}error: this node has kubeadm {VERSION} alone, and {version} is not to be had\n",
+                preflight()
+            ),
+        );
     }
     let bare = VERSION.trim_start_matches('v');
     Done::out(format!(
@@ -365,7 +424,9 @@ fn upgrade(cx: &Cx, wanted: &str) -> Done {
     }
     let wanted = if wanted.starts_with('v') { wanted.to_owned() } else { format!("v{wanted}") };
     if wanted == VERSION {
-        return cx.not_simulated(&format!("writing the manifests of {VERSION} anew, which the cluster has already,"));
+        return cx.not_simulated(&format!(
+            "writing the manifests of {VERSION} anew, which the cluster has already,"
+        ));
     }
     Done::fail(
         1,
@@ -391,7 +452,14 @@ mod tests {
     #[test]
     fn what_is_left_is_told_in_its_largest_unit() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        for (seconds, text) in [(-5, "<invalid>"), (59, "59s"), (7200, "2h"), (86_000, "23h"), (31_449_600, "364d"), (315_000_000, "9y")] {
+        for (seconds, text) in [
+            (-5, "<invalid>"),
+            (59, "59s"),
+            (7200, "2h"),
+            (86_000, "23h"),
+            (31_449_600, "364d"),
+            (315_000_000, "9y"),
+        ] {
             assert_eq!(left(at(0), at(seconds)), text);
         }
     }

@@ -83,8 +83,12 @@ mod tests {
 
     #[test]
     fn letters_run_together_and_the_last_takes_the_value() {
-        let known: [Known; 4] =
-            [("unit", Some('u'), true), ("catalog", Some('x'), false), ("end", Some('e'), false), ("lines", Some('n'), true)];
+        let known: [Known; 4] = [
+            ("unit", Some('u'), true),
+            ("catalog", Some('x'), false),
+            ("end", Some('e'), false),
+            ("lines", Some('n'), true),
+        ];
         let read = |line: &str| {
             let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
             Options::read(&args, &known)

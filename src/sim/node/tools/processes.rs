@@ -54,7 +54,8 @@ pub(super) fn ps(cx: &Cx) -> Done {
     } else if let Some(user) = options.get("user") {
         all.retain(|process| process.user == user);
     } else if bsd.is_empty() && !options.has("every") && !options.has("all") {
-        return cx.not_simulated("`ps` of a terminal's own processes; `ps aux` and `ps -ef` show the node's,");
+        return cx
+            .not_simulated("`ps` of a terminal's own processes; `ps aux` and `ps -ef` show the node's,");
     }
     let none = all.is_empty();
     let started = cx.host.booted().strftime("%H:%M").to_string();
@@ -78,7 +79,8 @@ pub(super) fn ps(cx: &Cx) -> Done {
             _ => "COMMAND".to_owned(),
         };
         let unknown = fields.iter().find(|field| {
-            !["pid", "ppid", "user", "uname", "euser", "ruser", "comm", "ucmd", "args", "cmd", "command"].contains(field)
+            !["pid", "ppid", "user", "uname", "euser", "ruser", "comm", "ucmd", "args", "cmd", "command"]
+                .contains(field)
         });
         if let Some(field) = unknown {
             return cx.not_simulated(&format!("column `{field}`"));
@@ -167,7 +169,8 @@ pub(super) fn pidof(cx: &Cx) -> Done {
         .iter()
         .rev()
         .filter(|process| {
-            let program = process.command.first().map_or("", |word| word.rsplit('/').next().unwrap_or_default());
+            let program =
+                process.command.first().map_or("", |word| word.rsplit('/').next().unwrap_or_default());
             cx.args().iter().any(|name| *name == process.name || name == program)
         })
         .map(|process| process.pid.to_string())
@@ -207,7 +210,8 @@ fn wanted(cx: &Cx) -> Result<(Wanted, Vec<String>), Done> {
         ("extend", Some('e'), false),
         ("oneline", Some('O'), false),
     ];
-    let options = Options::read(cx.args(), known).map_err(|option| cx.not_simulated(&format!("option `{option}`")))?;
+    let options =
+        Options::read(cx.args(), known).map_err(|option| cx.not_simulated(&format!("option `{option}`")))?;
     let both = !options.has("tcp") && !options.has("udp");
     let wanted = Wanted {
         tcp: options.has("tcp") || both,
@@ -240,7 +244,8 @@ pub(super) fn ss(cx: &Cx) -> Done {
     let filter = rest.join(" ");
     let filter = filter.trim_matches(['(', ')', ' ', '\'']);
     if !filter.is_empty() {
-        let port = filter.strip_prefix("sport").map(|rest| rest.trim_start_matches([' ', '=', ':', 'e', 'q']));
+        let port =
+            filter.strip_prefix("sport").map(|rest| rest.trim_start_matches([' ', '=', ':', 'e', 'q']));
         let Some(port) = port.and_then(|port| port.parse::<u16>().ok()) else {
             return cx.not_simulated(&format!("the filter `{filter}`"));
         };
@@ -287,21 +292,28 @@ pub(super) fn netstat(cx: &Cx) -> Done {
     if let Some(word) = rest.first() {
         return cx.not_simulated(&format!("`{word}`"));
     }
-    let mut out = "Active Internet connections (only servers)\nProto Recv-Q Send-Q Local Address           Foreign \
+    let mut out =
+        "Active Internet connections (only servers)\nProto Recv-Q Send-Q Local Address           Foreign \
                    Address         State      "
-        .to_owned();
+            .to_owned();
     out.push_str(if wanted.processes { " PID/Program name    \n" } else { "\n" });
     for listener in chosen(cx, &wanted) {
         let any = listener.address == "*";
         let protocol = if any { format!("{}6", listener.protocol) } else { listener.protocol.clone() };
-        let address = if any { format!(":::{}", listener.port) } else { format!("{}:{}", listener.address, listener.port) };
+        let address = if any {
+            format!(":::{}", listener.port)
+        } else {
+            format!("{}:{}", listener.address, listener.port)
+        };
         let peer = if any { ":::*" } else { "0.0.0.0:*" };
         let state = if listener.protocol == "udp" { "" } else { "LISTEN" };
         let program = match wanted.processes {
             true => format!("{:<20}", format!("{}/{}", listener.pid, listener.process)),
             false => String::new(),
         };
-        out.push_str(&format!("{protocol:<5}      0      0 {address:<23} {peer:<23} {state:<11} {program}\n"));
+        out.push_str(&format!(
+            "{protocol:<5}      0      0 {address:<23} {peer:<23} {state:<11} {program}\n"
+        ));
     }
     Done::out(out)
 }

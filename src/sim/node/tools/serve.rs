@@ -35,7 +35,8 @@ pub(in crate::sim) fn listen(
     for host in hosts.iter() {
         let Some(folder) = host.root().parent().map(|folder| folder.join(SOCKET_FOLDER)) else { continue };
         let listener = bind(&folder)?;
-        let place = Place { host: host.clone(), hosts: hosts.clone(), logs: logs.clone(), client: client.clone() };
+        let place =
+            Place { host: host.clone(), hosts: hosts.clone(), logs: logs.clone(), client: client.clone() };
         tasks.spawn(accept(listener, place));
     }
     Ok(())

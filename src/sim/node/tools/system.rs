@@ -74,8 +74,12 @@ pub(super) fn docker(cx: &Cx) -> Done {
 /// What a node of this kind does not do.
 pub(super) fn refused(cx: &Cx) -> Done {
     match cx.ask.tool.as_str() {
-        "reboot" | "shutdown" | "poweroff" | "halt" => cx.not_simulated("ending or restarting the whole machine with this"),
-        "apt" | "apt-get" | "dpkg" | "yum" | "dnf" => cx.not_simulated("installing and removing packages with this"),
+        "reboot" | "shutdown" | "poweroff" | "halt" => {
+            cx.not_simulated("ending or restarting the whole machine with this")
+        }
+        "apt" | "apt-get" | "dpkg" | "yum" | "dnf" => {
+            cx.not_simulated("installing and removing packages with this")
+        }
         _ => cx.not_simulated("this"),
     }
 }

@@ -47,10 +47,18 @@ pub(super) fn run(cx: &Cx) -> Done {
     }
     match verb {
         "status" => status(cx, &names, &options),
-        "start" | "stop" | "restart" | "reload" | "try-restart" | "reload-or-restart" => change(cx, verb, &names),
-        "enable" | "disable" | "reenable" | "mask" | "unmask" => install(cx, verb, &names, options.has("now")),
-        "is-active" => ask(cx, &names, &options, 3, |unit| (active_word(unit), unit.active == Active::Active)),
-        "is-failed" => ask(cx, &names, &options, 1, |unit| (active_word(unit), unit.active == Active::Failed)),
+        "start" | "stop" | "restart" | "reload" | "try-restart" | "reload-or-restart" => {
+            change(cx, verb, &names)
+        }
+        "enable" | "disable" | "reenable" | "mask" | "unmask" => {
+            install(cx, verb, &names, options.has("now"))
+        }
+        "is-active" => {
+            ask(cx, &names, &options, 3, |unit| (active_word(unit), unit.active == Active::Active))
+        }
+        "is-failed" => {
+            ask(cx, &names, &options, 1, |unit| (active_word(unit), unit.active == Active::Failed))
+        }
         "is-enabled" => is_enabled(cx, &names, &options),
         "daemon-reload" => {
             cx.host.reload_units();
@@ -187,8 +195,12 @@ fn install(cx: &Cx, verb: &str, names: &[String], now: bool) -> Done {
             Ok(said) => done.err.push_str(&said),
             Err(error) => {
                 let text = match error {
-                    UnitError::NotFound(name) => format!("Failed to {verb} unit: Unit file {name} does not exist.\n"),
-                    UnitError::Masked(name) => format!("Failed to {verb} unit: Unit file /etc/systemd/system/{name} is masked.\n"),
+                    UnitError::NotFound(name) => {
+                        format!("Failed to {verb} unit: Unit file {name} does not exist.\n")
+                    }
+                    UnitError::Masked(name) => {
+                        format!("Failed to {verb} unit: Unit file /etc/systemd/system/{name} is masked.\n")
+                    }
                     UnitError::Files(_, text) => format!("Failed to {verb} unit: {text}\n"),
                     other => format!("Failed to {verb} unit: {other}\n"),
                 };
@@ -246,9 +258,9 @@ fn is_enabled(cx: &Cx, names: &[String], options: &Options) -> Done {
                     done.status = 0;
                 }
             }
-            None => done.err.push_str(&format!(
-                "Failed to get unit file state for {name}: No such file or directory\n"
-            )),
+            None => done
+                .err
+                .push_str(&format!("Failed to get unit file state for {name}: No such file or directory\n")),
         }
     }
     done
@@ -359,13 +371,14 @@ fn list(cx: &Cx, options: &Options) -> Done {
     }
     let state = options.get("state");
     let shown = |unit: &Unit| match state {
-        Some(state) => {
-            state.split(',').any(|state| [active_word(unit), unit.sub.as_str(), load_word(unit)].contains(&state))
-        }
+        Some(state) => state
+            .split(',')
+            .any(|state| [active_word(unit), unit.sub.as_str(), load_word(unit)].contains(&state)),
         None => options.has("all") || !matches!(unit.active, Active::Inactive),
     };
     let units: Vec<Unit> = cx.host.units().into_iter().filter(shown).collect();
-    let mark = |unit: &Unit| if unit.active == Active::Failed || unit.load != Load::Loaded { "●" } else { " " };
+    let mark =
+        |unit: &Unit| if unit.active == Active::Failed || unit.load != Load::Loaded { "●" } else { " " };
     let mut rows = Vec::new();
     if !options.has("no-legend") {
         rows.push(["  UNIT", "LOAD", "ACTIVE", "SUB", "DESCRIPTION"].map(str::to_owned).to_vec());

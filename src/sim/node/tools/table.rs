@@ -52,8 +52,15 @@ pub(super) fn ago(now: Timestamp, then: Timestamp) -> String {
 
 /// Words a span as systemd does: its two largest units.
 pub(super) fn span(seconds: i64) -> String {
-    const UNITS: [(&str, i64); 7] =
-        [("y", 31_557_600), ("month", 2_629_800), ("w", 604_800), ("day", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
+    const UNITS: [(&str, i64); 7] = [
+        ("y", 31_557_600),
+        ("month", 2_629_800),
+        ("w", 604_800),
+        ("day", 86_400),
+        ("h", 3600),
+        ("min", 60),
+        ("s", 1),
+    ];
     let mut left = seconds.max(0);
     let mut parts = Vec::new();
     for (unit, length) in UNITS {
@@ -88,9 +95,14 @@ mod tests {
         ] {
             assert_eq!(ago(at(seconds), at(0)), words);
         }
-        for (seconds, words) in
-            [(0, "0s"), (59, "59s"), (780, "13min"), (125, "2min 5s"), (3700, "1h 1min"), (180_000, "2days 2h")]
-        {
+        for (seconds, words) in [
+            (0, "0s"),
+            (59, "59s"),
+            (780, "13min"),
+            (125, "2min 5s"),
+            (3700, "1h 1min"),
+            (180_000, "2days 2h"),
+        ] {
             assert_eq!(span(seconds), words);
         }
     }
