@@ -178,6 +178,10 @@ async fn on_cluster(
         Ok(steps) => steps,
         Err(error) => return failed(job, scenario, &format!("no scratch folder: {error}")),
     };
+    let steps = match steps.onto_nodes(cluster).await {
+        Ok(steps) => steps,
+        Err(error) => return failed(job, scenario, &format!("no way onto the nodes: {}", chain(&error))),
+    };
     let baseline = match original {
         Some(original) => original.baseline.clone(),
         None => match seeded(scenario, place, cluster, &task_dir).await {

@@ -15,6 +15,11 @@ pub(super) fn run(args: &[OsString]) -> Option<ExitCode> {
     if let Some(name) = tool::called(args) {
         return Some(tool::run(name, args.get(1..).unwrap_or_default()));
     }
+    if args.get(1).is_some_and(|arg| arg == crate::sim::server::SUBCOMMAND) {
+        // The server reads and writes the files of nodes, whatever bits their root gave them. Without it goes as well
+        // as with the bits that kubeadm sets.
+        let _ = sandbox::command_own_files();
+    }
     if args.get(1).is_some_and(|arg| arg == sandbox::SUBCOMMAND) {
         return Some(part_of_sandbox(args.get(2..).unwrap_or_default()));
     }

@@ -145,7 +145,9 @@ impl Lab {
         persist::remove(&scratch)?;
         persist::create_dir(&scratch)?;
         let steps = Steps::prepare(&scratch, scenario, cluster.kubeconfig(), &task.dir, path, STEPS_TIMEOUT)
-            .map_err(|source| PersistError::Io { path: scratch.clone(), action: "written", source })?;
+            .map_err(|source| PersistError::Io { path: scratch.clone(), action: "written", source })?
+            .onto_nodes(cluster.as_ref())
+            .await?;
         let output = steps.run(&scenario.solution.run).await?;
         persist::remove(&scratch)?;
         for line in output.stdout_text().lines().chain(output.stderr_text().lines()) {

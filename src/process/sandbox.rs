@@ -145,6 +145,25 @@ pub async fn probe(program: &Path) -> Result<(), SandboxError> {
     }
 }
 
+/// Gives this process root's power over the files of its own user, so that permission bits that a node's root may set
+/// bind it no more than they bind that root. To be called before there is any other thread.
+///
+/// # Errors
+/// [`SandboxError::Unsupported`] where that cannot be had; then everything is as before.
+#[cfg(target_os = "linux")]
+pub fn command_own_files() -> Result<(), SandboxError> {
+    enter::command_own_files()
+}
+
+/// Gives this process nothing, on this system.
+///
+/// # Errors
+/// [`SandboxError::Unsupported`].
+#[cfg(not(target_os = "linux"))]
+pub fn command_own_files() -> Result<(), SandboxError> {
+    Err(SandboxError::Unsupported("they are a thing of Linux".to_owned()))
+}
+
 /// Does what the hidden subcommand says. To be called before there is any other thread. Returns the exit status.
 ///
 /// # Errors

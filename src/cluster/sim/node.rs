@@ -334,8 +334,7 @@ fn environment(tree: &Tree) -> BTreeMap<String, String> {
 }
 
 fn open(root: &Path) -> Result<Tree, ClusterError> {
-    let opened = std::fs::create_dir_all(root).and_then(|()| Tree::open(root));
-    opened.map_err(|error| failed("open the node's files", error))
+    Tree::open(root).map_err(|error| failed("open the node's files", error))
 }
 
 /// Makes an empty folder to mount upon.

@@ -26,6 +26,18 @@ pub(super) fn run(surroundings: &Sandbox, argv: &[OsString]) -> Result<u8, Sandb
     Ok(code(status?))
 }
 
+/// Gives this process root's power over the files of its own user, and no other power.
+pub(super) fn command_own_files() -> Result<(), SandboxError> {
+    if geteuid().is_root() {
+        return Ok(());
+    }
+    let (user, group) = (geteuid(), getegid());
+    nix::sched::unshare(CloneFlags::CLONE_NEWUSER)
+        .map_err(|error| SandboxError::Unsupported(error.to_string()))?;
+    map(user, group)?;
+    super::capabilities::drop_all_but_those_of_files()
+}
+
 /// Finds out whether there are namespaces, by making them.
 pub(super) fn probe() -> Result<u8, SandboxError> {
     namespaces()?;
@@ -41,12 +53,18 @@ fn namespaces() -> Result<(), SandboxError> {
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC;
     nix::sched::unshare(flags).map_err(|error| unsupported(error.into()))?;
-    std::fs::write("/proc/self/setgroups", "deny").map_err(unsupported)?;
-    std::fs::write("/proc/self/uid_map", format!("0 {user} 1")).map_err(unsupported)?;
-    std::fs::write("/proc/self/gid_map", format!("0 {group} 1")).map_err(unsupported)?;
+    map(user, group)?;
     let none: Option<&str> = None;
     nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .map_err(|error| unsupported(error.into()))
+}
+
+/// Makes the user of this process root in its own namespace, and knows of no other user there.
+fn map(user: nix::unistd::Uid, group: nix::unistd::Gid) -> Result<(), SandboxError> {
+    let unsupported = |error: std::io::Error| SandboxError::Unsupported(error.to_string());
+    std::fs::write("/proc/self/setgroups", "deny").map_err(unsupported)?;
+    std::fs::write("/proc/self/uid_map", format!("0 {user} 1")).map_err(unsupported)?;
+    std::fs::write("/proc/self/gid_map", format!("0 {group} 1")).map_err(unsupported)
 }
 
 /// Starts this program again as the first process of the new namespace and waits for it. What the keyboard sends is

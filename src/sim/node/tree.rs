@@ -398,6 +398,19 @@ impl Tree {
     }
 }
 
+/// Notes of a copy whose it is, where that is noted of the original.
+pub(in crate::sim::node) fn copy_owner(from: &Path, to: &Path) -> io::Result<()> {
+    let mut note = [0; 32];
+    match rustix::fs::getxattr(from, OWNER, &mut note[..]) {
+        Ok(length) => {
+            let note = note.get(..length).unwrap_or_default();
+            Ok(rustix::fs::setxattr(to, OWNER, note, XattrFlags::empty())?)
+        }
+        // Nothing is noted, or nothing can be.
+        Err(_) => Ok(()),
+    }
+}
+
 /// Returns the names of a path, the last one first.
 fn parts(path: &OsStr) -> impl Iterator<Item = OsString> {
     let parts = path.as_bytes().rsplit(|&byte| byte == b'/');

@@ -168,7 +168,7 @@ fn ps(cx: &Cx, args: &[String]) -> Done {
             && options.all("label").iter().all(|label| {
                 label
                     .split_once('=')
-                    .is_some_and(|(name, value)| labels.get(name).is_some_and(|have| have == value))
+                    .is_some_and(|(name, value)| labels.get(name).is_some_and(|have| *have == value))
             })
     });
     if let Some(last) = last {
