@@ -23,9 +23,20 @@ const STORES: [&str; 2] = ["/nix", "/gnu"];
 const PLUMBING: [&str; 2] = ["alternatives", "ld.so.cache"];
 /// Where programs are looked for on a node.
 const PATH: &str = "/.cks-lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// The learner's prompt, where the node has no start-up file of its own.
-const BASHRC: &str =
-    "PS1='\\u@\\h:\\w\\$ '\nalias ls='ls --color=auto'\nalias ll='ls -alF'\nalias k=kubectl\n";
+/// What a shell on a node reads first, as on the exam's hosts: colours, `k`, completion.
+const PROFILE: &str = r#"[ -n "$BASH" ] && [ -f ~/.bashrc ] && . ~/.bashrc
+case $- in
+*i*)
+  if [ -n "$BASH" ] && command -v kubectl > /dev/null; then
+    alias k=kubectl ls='ls --color=auto' grep='grep --color=auto'
+    eval "$(kubectl completion bash 2> /dev/null)"
+    complete -o default -F __start_kubectl k 2> /dev/null
+  fi
+  ;;
+esac
+"#;
+/// The prompt of such a shell.
+const PROMPT: &str = r"\u@\h:\w\$ ";
 
 /// The nodes of one cluster.
 #[derive(Debug)]
@@ -55,6 +66,9 @@ impl Nodes {
         extra.extend(terminal.kind.clone().map(|kind| ("TERM".to_owned(), kind)));
         extra.extend(terminal.colours.clone().map(|kind| ("COLORTERM".to_owned(), kind)));
         let shell = || vec![OsString::from(first_of(&["/bin/bash", "/bin/sh"])), OsString::from("-l")];
+        if argv.is_empty() {
+            extra.insert("PS1".to_owned(), PROMPT.to_owned());
+        }
         let argv = if argv.is_empty() { shell() } else { argv.to_vec() };
         match self.refused().await {
             None => {
@@ -243,8 +257,7 @@ impl Nodes {
             ("/etc/hosts", format!("127.0.0.1\tlocalhost {node}\n")),
             ("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n".to_owned()),
             ("/etc/group", "root:x:0:\n".to_owned()),
-            ("/root/.bashrc", BASHRC.to_owned()),
-            ("/root/.profile", "[ -n \"$BASH\" ] && [ -f ~/.bashrc ] && . ~/.bashrc\n".to_owned()),
+            ("/root/.profile", PROFILE.to_owned()),
         ];
         for (path, content) in files {
             if tree.lstat(path).is_err() {
@@ -299,13 +312,13 @@ impl Nodes {
         if env.contains_key("KUBECONFIG") {
             env.insert("KUBECONFIG".to_owned(), in_root("etc/kubernetes/admin.conf"));
         }
-        env.insert("PS1".to_owned(), format!("({node}) \\w\\$ "));
         let folders = std::iter::once(bin).chain(std::env::split_paths(&self.path));
         let path = std::env::join_paths(folders).map_err(|error| failed("link the node's tools", error))?;
         env.insert("PATH".to_owned(), path.to_string_lossy().into_owned());
         let socket = self.folder(node).join(tools::SOCKET_FOLDER);
         env.insert(tools::SOCKET_VARIABLE.to_owned(), socket.to_string_lossy().into_owned());
         env.extend(extra);
+        env.insert("PS1".to_owned(), format!("({node}) \\w\\$ "));
         let Some((program, args)) = argv.split_first() else {
             return Err(ClusterError::Failed { message: "no command was given".to_owned(), source: None });
         };

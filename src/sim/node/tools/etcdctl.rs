@@ -100,19 +100,19 @@ fn address(client: &EtcdClient) -> &str {
 
 /// The warning of the client's library before the error itself.
 fn warning(cx: &Cx, client: &EtcdClient, why: &str) -> String {
-    let entry = json!({
-        "level": "warn",
-        "ts": cx.host.now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
-        "logger": "etcd-client",
-        "caller": "v3/retry_interceptor.go:63",
-        "msg": "retrying of unary invoker failed",
-        "target": format!("etcd-endpoints://0xc0000d7680/{}", address(client)),
-        "attempt": 0,
-        "error": format!(
-            "rpc error: code = DeadlineExceeded desc = latest balancer error: last connection error: connection error: \
-             desc = {why}"
-        ),
-    });
+    let ts = cx.host.now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ");
+    let error = format!(
+        "rpc error: code = DeadlineExceeded desc = latest balancer error: last connection error: connection error: desc = \
+         {why}"
+    );
+    // The order of the fields is the logger's own.
+    let entry = format!(
+        "{{\"level\":\"warn\",\"ts\":\"{ts}\",\"logger\":\"etcd-client\",\"caller\":\"v3/retry_interceptor.go:63\",\
+         \"msg\":\"retrying of unary invoker failed\",\"target\":\"etcd-endpoints://0xc0000d7680/{}\",\"attempt\":0,\
+         \"error\":{}}}",
+        address(client),
+        json!(error)
+    );
     format!("{entry}\n")
 }
 

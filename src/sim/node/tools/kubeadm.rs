@@ -150,8 +150,8 @@ fn end(der: &[u8]) -> Option<Timestamp> {
 
 /// How long it is until then, as kubeadm shortens it.
 fn left(now: Timestamp, then: Timestamp) -> String {
-    let seconds = then.as_second() - now.as_second();
-    if seconds < 0 {
+    let seconds = then.duration_since(now).as_secs();
+    if then < now {
         return "<invalid>".to_owned();
     }
     let (minutes, hours) = (seconds / 60, seconds / 3600);

@@ -301,7 +301,7 @@ fn describe(cx: &Cx, unit: &Unit, lines: usize) -> String {
         Active::Inactive => '○',
         Active::Active | Active::Activating => '●',
     };
-    let mut line = |name: &str, value: &str| out.push_str(&format!("{name:>11} {value}\n"));
+    let mut line = |name: &str, value: &str| out.push_str(&format!("{name:>12} {value}\n"));
     let loaded = match unit.load {
         Load::Loaded => {
             format!("loaded ({}; {}; preset: enabled)", unit.path, enabled_word(unit))
@@ -321,7 +321,7 @@ fn describe(cx: &Cx, unit: &Unit, lines: usize) -> String {
     }
     for (index, (folder, files)) in folders.iter().enumerate() {
         line(if index == 0 { "Drop-In:" } else { "" }, folder);
-        line("", &format!(" └─{}", files.join(", ")));
+        line("", &format!("└─{}", files.join(", ")));
     }
     let now = cx.host.now();
     let since = unit.since.map(|at| {
@@ -353,7 +353,7 @@ fn describe(cx: &Cx, unit: &Unit, lines: usize) -> String {
         line("Tasks:", "12 (limit: 28909)");
         line("Memory:", "40.0M");
         line("CGroup:", &format!("/system.slice/{}", unit.name));
-        line("", &format!(" └─{pid} {}", unit.command.join(" ")));
+        line("", &format!("└─{pid} {}", unit.command.join(" ")));
     }
     let journal = cx.host.journal(Some(&unit.name), 0);
     let last: Vec<String> = journal
