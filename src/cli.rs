@@ -37,8 +37,8 @@ mod status;
 mod stop;
 mod submit;
 mod task;
-mod tour;
 mod tool;
+mod tour;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
