@@ -170,6 +170,14 @@ pub trait Provider: Send + Sync {
     fn name(&self) -> &'static str;
     /// Returns what its clusters have; known before anything is created.
     fn capabilities(&self) -> Capabilities;
+    /// Tells whether tasks of one exam that leave each other alone share a cluster, since clusters are dear.
+    fn shares(&self) -> bool {
+        false
+    }
+    /// Returns how many clusters are brought up at once.
+    fn at_once(&self) -> usize {
+        usize::MAX
+    }
     /// Looks whether it can be used here.
     async fn probe(&self) -> Availability;
     /// Creates a cluster and waits until its API is ready. On failure it leaves nothing behind unless

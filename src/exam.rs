@@ -1,6 +1,7 @@
 //! The rules of an exam: which tasks are drawn, what each weighs, what it all comes to. Pure: knows scenarios by what
 //! a draw needs of them, and no session, clock or cluster.
 
+pub mod clusters;
 pub mod score;
 
 #[cfg(test)]
@@ -43,6 +44,24 @@ pub struct Candidate {
     pub minutes: u32,
 }
 
+/// A place in an exam whose tasks were chosen beforehand, at least by domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// What comes there.
+    pub pick: Pick,
+    /// Its share of the exam in percent, where that is said.
+    pub weight: Option<u32>,
+}
+
+/// What comes to a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pick {
+    /// This scenario.
+    Fixed(String),
+    /// One that is drawn: of this domain, or of any by the domains' weights.
+    Drawn(Option<String>),
+}
+
 /// What is to be drawn.
 #[derive(Debug, Clone)]
 pub struct Draw<'a> {
@@ -52,6 +71,8 @@ pub struct Draw<'a> {
     pub candidates: &'a [Candidate],
     /// How many tasks; [`USUAL_TASKS`] or as many as fit the clock where there is no number.
     pub tasks: Option<usize>,
+    /// The places to fill, in their order; then the number of tasks says nothing.
+    pub slots: &'a [Slot],
     /// How many minutes there are.
     pub minutes: u32,
     /// Scenarios of the last exams.
@@ -82,6 +103,12 @@ pub enum DrawError {
         /// How many scenarios there are.
         there: usize,
     },
+    /// A scenario that must be in the exam cannot be.
+    #[error("scenario `{scenario}` is not among those that can be drawn here")]
+    NotThere {
+        /// Which.
+        scenario: String,
+    },
     /// The tasks take longer than there is time, whichever are taken.
     #[error("{tasks} tasks take at least {least} minutes, and there are {minutes}")]
     TooLong {
@@ -97,70 +124,146 @@ pub enum DrawError {
 /// Draws the tasks of an exam: by the domains' weights, each domain present, unseen ones first, topics spread, within
 /// the minutes. The same arguments give the same tasks in the same order.
 ///
+/// Where no number is asked for there are as many tasks as an exam usually has and the clock allows. Tasks of the last
+/// exams come again only where there would else be fewer than the real exam has at least.
+///
 /// # Errors
 /// [`DrawError`].
 pub fn draw(draw: &Draw<'_>) -> Result<Vec<DrawnTask>, DrawError> {
-    match draw.tasks {
-        Some(tasks) => drawn(draw, tasks),
-        None => {
-            let most = USUAL_TASKS.min(draw.candidates.len()).max(1);
-            let least = draw.track.domains.len().min(most);
-            let fewer = (least..most).rev();
-            fewer.fold(drawn(draw, most), |found, tasks| match found {
-                Err(DrawError::TooLong { .. }) => drawn(draw, tasks),
-                done => done,
-            })
+    if !draw.slots.is_empty() {
+        return filled(draw);
+    }
+    if let Some(tasks) = draw.tasks {
+        return drawn(draw, tasks, true);
+    }
+    let most = USUAL_TASKS.min(draw.candidates.len()).max(1);
+    let real = usize::try_from(draw.track.exam.tasks.min).unwrap_or(most).min(most);
+    let least = draw.track.domains.len().min(most);
+    let with = |seen_too| (real..=most).rev().map(move |tasks| (tasks, seen_too));
+    let fewer = (least..real).rev().flat_map(|tasks| [(tasks, false), (tasks, true)]);
+    let mut first = None;
+    for (tasks, seen_too) in with(false).chain(with(true)).chain(fewer) {
+        match drawn(draw, tasks, seen_too) {
+            Err(error @ DrawError::TooLong { .. }) => drop(first.get_or_insert(error)),
+            done => return done,
         }
     }
+    Err(first.unwrap_or(DrawError::TooFew { wanted: most, there: draw.candidates.len() }))
 }
 
-fn drawn(draw: &Draw<'_>, tasks: usize) -> Result<Vec<DrawnTask>, DrawError> {
+/// Draws so many tasks; with `seen_too` those of the last exams may take the place of unseen ones that take longer.
+fn drawn(draw: &Draw<'_>, tasks: usize, seen_too: bool) -> Result<Vec<DrawnTask>, DrawError> {
     if tasks == 0 || tasks > draw.candidates.len() {
         return Err(DrawError::TooFew { wanted: tasks, there: draw.candidates.len() });
     }
     let mut random = Random::new(&["exam", draw.track.id.as_str()], u64::from(draw.variant));
-    let mut pools: Vec<Pool<'_>> = draw
-        .track
-        .domains
-        .iter()
-        .map(|domain| {
-            let of = |candidate: &&Candidate| candidate.domain == domain.id.as_str();
-            let there: Vec<&Candidate> = draw.candidates.iter().filter(of).collect();
-            let order = random.shuffled(there.len());
-            Pool::new(order.into_iter().map(|place| there[place]).collect(), draw.recent)
-        })
-        .collect();
+    let mut pools = pools(draw, &mut random, &BTreeSet::new());
     let weights: Vec<u32> = draw.track.domains.iter().map(|domain| domain.weight).collect();
     let available: Vec<usize> = pools.iter().map(|pool| pool.order.len()).collect();
-    let seats = seats(&weights, tasks, &available);
-    for (pool, seats) in pools.iter_mut().zip(&seats) {
-        pool.taken = *seats;
+    for (pool, seats) in pools.iter_mut().zip(seats(&weights, tasks, &available)) {
+        pool.taken = seats;
     }
-    fit(&mut pools, draw)?;
+    fit(&mut pools, draw, &[], seen_too)?;
 
-    let mut chosen: Vec<(u32, &Candidate)> = Vec::new();
-    for (pool, weight) in pools.iter().zip(&weights) {
-        chosen.extend(pool.chosen().iter().map(|candidate| (*weight, *candidate)));
-    }
-    let shares = task_weights(&chosen);
+    let chosen: Vec<&Candidate> = pools.iter().flat_map(|pool| pool.chosen().iter().copied()).collect();
+    let shares = task_weights(draw.track, &chosen, 100);
     let order = random.shuffled(chosen.len());
-    let task = |place: usize| {
-        let candidate = chosen[place].1.clone();
-        let repeated = draw.recent.contains(&candidate.scenario);
-        DrawnTask { candidate, weight: shares[place], repeated }
+    Ok(order.into_iter().map(|place| task(draw, chosen[place], shares[place])).collect())
+}
+
+/// Fills the places that there are, in their order.
+fn filled(draw: &Draw<'_>) -> Result<Vec<DrawnTask>, DrawError> {
+    let mut random = Random::new(&["exam", draw.track.id.as_str(), "slots"], u64::from(draw.variant));
+    let mut fixed: BTreeMap<&str, &Candidate> = BTreeMap::new();
+    for slot in draw.slots {
+        if let Pick::Fixed(id) = &slot.pick {
+            let there = draw.candidates.iter().find(|candidate| candidate.scenario == *id);
+            fixed.insert(id, there.ok_or_else(|| DrawError::NotThere { scenario: id.clone() })?);
+        }
+    }
+    let mut pools = pools(draw, &mut random, &fixed.keys().copied().collect());
+    let mut free = 0;
+    for slot in draw.slots {
+        match &slot.pick {
+            Pick::Fixed(_) => {}
+            Pick::Drawn(None) => free += 1,
+            Pick::Drawn(Some(domain)) => {
+                let pool = pools.iter_mut().find(|pool| pool.domain == domain);
+                let pool = pool.filter(|pool| pool.taken < pool.order.len());
+                let there = draw.candidates.iter().filter(|candidate| candidate.domain == *domain).count();
+                pool.ok_or(DrawError::TooFew { wanted: there + 1, there })?.taken += 1;
+            }
+        }
+    }
+    let weights: Vec<u32> = draw.track.domains.iter().map(|domain| domain.weight).collect();
+    let left: Vec<usize> = pools.iter().map(|pool| pool.order.len() - pool.taken).collect();
+    let seats = seats(&weights, free, &left);
+    if seats.iter().sum::<usize>() < free {
+        return Err(DrawError::TooFew { wanted: draw.slots.len(), there: draw.candidates.len() });
+    }
+    for (pool, seats) in pools.iter_mut().zip(&seats) {
+        pool.taken += seats;
+    }
+    let fixed_tasks: Vec<&Candidate> = fixed.values().copied().collect();
+    fit(&mut pools, draw, &fixed_tasks, true)?;
+
+    let mut drawn: Vec<Vec<&Candidate>> = pools.iter().map(|pool| pool.chosen().to_vec()).collect();
+    // Those of a domain go where their domain is asked for; what is left goes to the free places in any order.
+    let mut of_domain: BTreeMap<&str, Vec<&Candidate>> = BTreeMap::new();
+    for (drawn, (pool, seats)) in drawn.iter_mut().zip(pools.iter().zip(&seats)) {
+        of_domain.insert(pool.domain, drawn.split_off(*seats));
+    }
+    let rest: Vec<&Candidate> = drawn.concat();
+    let mut rest = random.shuffled(rest.len()).into_iter().map(|place| rest[place]);
+    let mut chosen = Vec::new();
+    for slot in draw.slots {
+        let candidate = match &slot.pick {
+            Pick::Fixed(id) => fixed.get(id.as_str()).copied(),
+            Pick::Drawn(Some(domain)) => of_domain.get_mut(domain.as_str()).and_then(Vec::pop),
+            Pick::Drawn(None) => rest.next(),
+        };
+        let there = draw.candidates.len();
+        chosen.push(candidate.ok_or(DrawError::TooFew { wanted: draw.slots.len(), there })?);
+    }
+    let given: u32 = draw.slots.iter().filter_map(|slot| slot.weight).sum();
+    let open =
+        |(slot, candidate): (&Slot, &&'_ Candidate)| slot.weight.is_none().then(|| (*candidate).clone());
+    let open: Vec<Candidate> = draw.slots.iter().zip(&chosen).filter_map(open).collect();
+    let mut shares =
+        task_weights(draw.track, &open.iter().collect::<Vec<_>>(), 100_u32.saturating_sub(given)).into_iter();
+    let weight = |slot: &Slot| slot.weight.or_else(|| shares.next()).unwrap_or_default();
+    let weights: Vec<u32> = draw.slots.iter().map(weight).collect();
+    Ok(chosen.into_iter().zip(weights).map(|(candidate, weight)| task(draw, candidate, weight)).collect())
+}
+
+fn task(draw: &Draw<'_>, candidate: &Candidate, weight: u32) -> DrawnTask {
+    let repeated = draw.recent.contains(&candidate.scenario);
+    DrawnTask { candidate: candidate.clone(), weight, repeated }
+}
+
+/// Shuffles the candidates of each domain, in the track's order, those that are `out` left out.
+fn pools<'a>(draw: &Draw<'a>, random: &mut Random, out: &BTreeSet<&str>) -> Vec<Pool<'a>> {
+    let pool = |domain: &'a crate::curriculum::Domain| {
+        let of = |candidate: &&Candidate| {
+            candidate.domain == domain.id.as_str() && !out.contains(candidate.scenario.as_str())
+        };
+        let there: Vec<&Candidate> = draw.candidates.iter().filter(of).collect();
+        let order = random.shuffled(there.len());
+        Pool::new(domain.id.as_str(), order.into_iter().map(|place| there[place]).collect(), draw.recent)
     };
-    Ok(order.into_iter().map(task).collect())
+    draw.track.domains.iter().map(pool).collect()
 }
 
 /// The candidates of a domain in the order of preference, the first `taken` of which are in the exam.
 struct Pool<'a> {
+    domain: &'a str,
     order: Vec<&'a Candidate>,
     taken: usize,
 }
 
 impl<'a> Pool<'a> {
     /// Orders shuffled candidates: unseen ones before seen ones, and among those one of each topic before a second.
-    fn new(shuffled: Vec<&'a Candidate>, recent: &BTreeSet<String>) -> Self {
+    fn new(domain: &'a str, shuffled: Vec<&'a Candidate>, recent: &BTreeSet<String>) -> Self {
         let mut of_topic: BTreeMap<(bool, &str), usize> = BTreeMap::new();
         let mut keyed: Vec<((bool, usize), &Candidate)> = shuffled
             .into_iter()
@@ -172,7 +275,7 @@ impl<'a> Pool<'a> {
             })
             .collect();
         keyed.sort_by_key(|(key, _)| *key);
-        Self { order: keyed.into_iter().map(|(_, candidate)| candidate).collect(), taken: 0 }
+        Self { domain, order: keyed.into_iter().map(|(_, candidate)| candidate).collect(), taken: 0 }
     }
 
     fn chosen(&self) -> &[&'a Candidate] {
@@ -200,19 +303,27 @@ fn seats(weights: &[u32], tasks: usize, available: &[usize]) -> Vec<usize> {
     seats
 }
 
-/// Exchanges tasks within their domains until the minutes fit; unseen tasks give way to seen ones only when nothing
-/// else helps.
-fn fit(pools: &mut [Pool<'_>], draw: &Draw<'_>) -> Result<(), DrawError> {
-    for seen_too in [false, true] {
+/// Exchanges tasks within their domains until the minutes fit, beside those that are `fixed`; with `seen_too` unseen
+/// tasks give way to seen ones when nothing else helps.
+fn fit(
+    pools: &mut [Pool<'_>],
+    draw: &Draw<'_>,
+    fixed: &[&Candidate],
+    seen_too: bool,
+) -> Result<(), DrawError> {
+    let all = |pools: &[Pool<'_>]| -> (usize, u32) {
+        let tasks = pools.iter().flat_map(|pool| pool.chosen()).chain(fixed);
+        tasks.fold((0, 0), |(count, minutes), task| (count + 1, minutes + task.minutes))
+    };
+    for seen in [false, true].into_iter().filter(|seen| seen_too || !seen) {
         loop {
-            let total: u32 = pools.iter().flat_map(|pool| pool.chosen()).map(|task| task.minutes).sum();
+            let (_, total) = all(pools);
             let Some(over) = total.checked_sub(draw.minutes).filter(|over| *over > 0) else { return Ok(()) };
-            let Some((pool, out, into)) = exchange(pools, draw.recent, seen_too, over) else { break };
+            let Some((pool, out, into)) = exchange(pools, draw.recent, seen, over) else { break };
             pools[pool].order.swap(out, into);
         }
     }
-    let tasks = pools.iter().map(|pool| pool.taken).sum();
-    let least = pools.iter().flat_map(|pool| pool.chosen()).map(|task| task.minutes).sum();
+    let (tasks, least) = all(pools);
     Err(DrawError::TooLong { tasks, least, minutes: draw.minutes })
 }
 
@@ -245,28 +356,30 @@ fn exchange(
     best.map(|(_, exchange)| exchange)
 }
 
-/// Splits 100 percent: to each domain its weight, within it by minutes; whole numbers, none below 1.
-fn task_weights(chosen: &[(u32, &Candidate)]) -> Vec<u32> {
+/// Splits so many percent: to each domain by its weight, within it by minutes; whole numbers, none below 1.
+fn task_weights(track: &Track, chosen: &[&Candidate], percent: u32) -> Vec<u32> {
     let mut minutes: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut domains: BTreeMap<&str, u32> = BTreeMap::new();
-    for (weight, candidate) in chosen {
+    for candidate in chosen {
         *minutes.entry(&candidate.domain).or_default() += candidate.minutes.max(1);
-        domains.insert(&candidate.domain, *weight);
     }
-    let sum: f64 = domains.values().map(|weight| f64::from(*weight)).sum();
-    let share = |(weight, candidate): &(u32, &Candidate)| {
+    let weight = |domain: &str| {
+        let known = track.domains.iter().find(|known| known.id.as_str() == domain);
+        known.map_or(0.0, |known| f64::from(known.weight))
+    };
+    let sum: f64 = minutes.keys().map(|domain| weight(domain)).sum();
+    let share = |candidate: &&Candidate| {
         let of_domain = f64::from(candidate.minutes.max(1)) / f64::from(minutes[candidate.domain.as_str()]);
-        100.0 * f64::from(*weight) / sum.max(1.0) * of_domain
+        f64::from(percent) * weight(&candidate.domain) / sum.max(1.0) * of_domain
     };
     let shares: Vec<f64> = chosen.iter().map(share).collect();
     let mut whole: Vec<u32> = shares.iter().map(|share| (share.floor() as u32).max(1)).collect();
     // What rounding has left goes to those that it took most from; what it gave too much is taken back likewise.
     let over = |whole: &[u32], place: usize| f64::from(whole[place]) - shares[place];
-    while whole.iter().sum::<u32>() < 100 && !whole.is_empty() {
+    while whole.iter().sum::<u32>() < percent && !whole.is_empty() {
         let least = (0..whole.len()).min_by(|&a, &b| over(&whole, a).total_cmp(&over(&whole, b)));
         whole[least.unwrap_or(0)] += 1;
     }
-    while whole.iter().sum::<u32>() > 100 {
+    while whole.iter().sum::<u32>() > percent {
         let large = (0..whole.len()).filter(|&place| whole[place] > 1);
         let Some(most) = large.max_by(|&a, &b| over(&whole, a).total_cmp(&over(&whole, b))) else { break };
         whole[most] -= 1;

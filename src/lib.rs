@@ -3,6 +3,7 @@
 
 pub mod audit_policy;
 pub mod author;
+pub mod blueprint;
 pub mod cel;
 pub mod check;
 pub mod cli;

@@ -4,14 +4,14 @@
 mod blocks;
 pub mod catalog;
 pub mod code;
-mod fault;
+pub(crate) mod fault;
 mod files;
 mod lint;
 mod load;
-mod raw;
+pub(crate) mod raw;
 mod render;
 pub mod schema;
-mod structure;
+pub(crate) mod structure;
 mod validate;
 mod variant;
 

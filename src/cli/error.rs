@@ -100,7 +100,7 @@ impl From<LabError> for CliError {
     fn from(error: LabError) -> Self {
         let (exit, hints) = judge(&error);
         let faults = match &error {
-            LabError::InvalidScenario { faults, .. } => {
+            LabError::InvalidScenario { faults, .. } | LabError::InvalidBlueprint { faults, .. } => {
                 faults.iter().map(|fault| fault.text.clone()).collect()
             }
             _ => Vec::new(),
@@ -118,6 +118,10 @@ fn judge(error: &LabError) -> (Exit, Vec<String>) {
         LabError::InvalidScenario { scenario, .. } => {
             (Exit::Invalid, vec![format!("`cks-lab author lint {scenario}` shows every fault")])
         }
+        LabError::InvalidBlueprint { .. } => {
+            one(Exit::Invalid, "`docs/guide/exams.md` has an example, and the reference has the schema")
+        }
+        LabError::NoBlueprint { .. } => (Exit::Usage, Vec::new()),
         LabError::UnknownTrack { known, .. } => (Exit::Usage, vec![format!("tracks: {}", known.join(", "))]),
         LabError::NoReport { session } => {
             (Exit::Usage, vec![format!("a report is kept by `cks-lab submit --session {session}`")])
@@ -186,6 +190,10 @@ fn judge(error: &LabError) -> (Exit, Vec<String>) {
         LabError::Import(_) => {
             one(Exit::Invalid, "`cks-lab history export FILE` writes such files; nothing was imported")
         }
+        LabError::Draw(DrawError::NotThere { scenario }) => (
+            Exit::Unavailable,
+            vec![format!("`cks-lab show {scenario}` says what it needs, and `cks-lab doctor` what there is")],
+        ),
         LabError::NoRandomness => one(Exit::Internal, "name a variant: `--variant 1`"),
         LabError::Interrupted => (Exit::Interrupted, Vec::new()),
     }

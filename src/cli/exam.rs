@@ -3,9 +3,11 @@
 mod console;
 mod notify;
 
+use std::path::PathBuf;
+
 use super::error::CliError;
 use super::exit::Exit;
-use super::{Cx, SessionArg};
+use super::{Cx, SessionArg, environment};
 use crate::cluster::registry::{self, Choice};
 use crate::lab::Lab;
 use crate::lab::error::LabError;
@@ -73,6 +75,12 @@ pub(super) struct StartArgs {
     /// Where the clusters come from
     #[arg(short, long, value_name = "PROVIDER", value_parser = clap::builder::PossibleValuesParser::new(registry::choices()))]
     provider: Option<String>,
+    /// The plan of an instructor, YAML: fixed and drawn tasks, weights, minutes, pass mark
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["track", "tasks", "minutes"])]
+    blueprint: Option<PathBuf>,
+    /// Show what would be drawn, and on which clusters, and bring nothing up
+    #[arg(long)]
+    plan: bool,
     /// Show study links of third parties too, which no real exam does
     #[arg(long)]
     open_book: bool,
@@ -164,21 +172,32 @@ pub(super) async fn run(cx: &Cx, command: Option<ExamCommand>) -> Result<Exit, C
 }
 
 async fn start(cx: &Cx, lab: &Lab, args: StartArgs) -> Result<Exit, CliError> {
-    let provider = args.provider.or_else(|| cx.config.provider.clone()).unwrap_or_else(|| "auto".to_owned());
-    if provider == "kubeconfig" {
+    if args.provider.as_deref() == Some("kubeconfig") {
         return Err(CliError::usage("an exam needs clusters of its own, not one that is there already"));
     }
-    let ready = lab
-        .exam_prepare(ExamRequest {
+    let usual = cx.config.provider.clone().filter(|provider| provider != "kubeconfig");
+    let exam = lab
+        .exam_draw(&ExamRequest {
             track: args.track,
             tasks: args.tasks.map(usize::from),
             minutes: args.minutes,
             variant: args.variant,
-            provider: Choice::parse(&provider),
+            blueprint: args.blueprint.map(|path| environment::absolute(&path)),
+            provider: args.provider.as_deref().map(Choice::parse),
+            usual_provider: usual.as_deref().map_or(Choice::Auto, Choice::parse),
             node_image: cx.config.node_image.clone(),
             open_book: args.open_book,
         })
         .await?;
+    let plan = exam.plan();
+    if args.plan {
+        cx.show(&plan, || text::plan(&plan, cx.ui.columns()))?;
+        return Ok(Exit::Passed);
+    }
+    if plan.clusters < plan.tasks.len() && cx.is_text() {
+        cx.ui.note(&text::clusters(&plan));
+    }
+    let ready = lab.exam_prepare(exam).await?;
     let id = ready.session.to_string();
     if cx.is_text() && cx.ui.interactive() && !args.yes {
         let rules = lab.exam_rules(Some(&id))?;

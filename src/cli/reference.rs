@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::command;
 use super::exit::Exit;
 use crate::author::TestReport;
+use crate::blueprint;
 use crate::config::Config;
 use crate::curriculum::Curriculum;
 use crate::lab::exam::view as exam;
@@ -26,6 +27,8 @@ pub fn files() -> Vec<(String, String)> {
         ("scenarios.md".to_owned(), scenarios()),
         ("config.schema.json".to_owned(), schema::<Config>("config.yaml")),
     ];
+    files.push(("blueprint.schema.json".to_owned(), blueprint::schema_text()));
+    files.push(("blueprint-codes.md".to_owned(), blueprint_codes()));
     for (name, _, schema) in shapes() {
         files.push((format!("{name}.schema.json"), schema));
     }
@@ -60,6 +63,7 @@ fn shapes() -> Vec<(&'static str, &'static str, String)> {
         "history-export", "cks-lab history export", super::history::Exported;
         "history-import", "cks-lab history import", crate::history::Imported;
         "exam-start", "cks-lab exam start", exam::ExamStarted;
+        "exam-plan", "cks-lab exam start --plan", exam::ExamPlan;
         "exam-rules", "cks-lab exam rules", exam::ExamRules;
         "exam-status", "cks-lab exam status, cks-lab exam resume, cks-lab exam flag, cks-lab exam note", exam::ExamStatus;
         "exam-task", "cks-lab exam task, cks-lab exam next", exam::ExamTaskView;
@@ -86,6 +90,17 @@ fn outputs() -> String {
     for (name, what, _) in shapes() {
         let commands: Vec<String> = what.split(", ").map(|command| format!("`{command}`")).collect();
         let _ = writeln!(page, "| [{name}]({name}.schema.json) | {} |", commands.join(", "));
+    }
+    page
+}
+
+fn blueprint_codes() -> String {
+    let mut page = String::from(
+        "# Faults of blueprints\n\nA blueprint with a fault starts no exam; all faults are shown at once. Faults of its \
+         structure have the codes of [scenarios](lint-codes.md), such as `unknown-field`.\n\n| code | meaning |\n|---|---|\n",
+    );
+    for code in blueprint::code::Code::ALL {
+        let _ = writeln!(page, "| `{}` | {} |", code.as_str(), code.describe());
     }
     page
 }

@@ -62,6 +62,15 @@ impl Provider for KindProvider {
         "kind"
     }
 
+    fn shares(&self) -> bool {
+        true
+    }
+
+    fn at_once(&self) -> usize {
+        // Nodes that start are what a laptop has least of.
+        2
+    }
+
     fn capabilities(&self) -> Capabilities {
         let mut has: BTreeMap<Capability, Support> = [
             Capability::Api,

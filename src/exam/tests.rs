@@ -45,6 +45,7 @@ fn a_thousand_draws_hold_weights_and_minutes_and_repeat_nothing() {
                 track,
                 candidates: &candidates,
                 tasks: Some(17),
+                slots: &[],
                 minutes: 120,
                 recent: &recent,
                 variant,
@@ -96,8 +97,15 @@ fn what_does_not_fit_the_clock_is_said_and_fewer_are_taken_where_no_number_was_a
     let mut candidates = candidates(track, 2);
     candidates.iter_mut().for_each(|candidate| candidate.minutes = 10);
     let none = BTreeSet::new();
-    let request =
-        Draw { track, candidates: &candidates, tasks: Some(17), minutes: 120, recent: &none, variant: 1 };
+    let request = Draw {
+        track,
+        candidates: &candidates,
+        tasks: Some(17),
+        slots: &[],
+        minutes: 120,
+        recent: &none,
+        variant: 1,
+    };
     assert_eq!(draw(&request), Err(DrawError::TooLong { tasks: 17, least: 170, minutes: 120 }));
     assert_eq!(draw(&Draw { tasks: None, ..request.clone() }).unwrap().len(), 12);
     let few = &candidates[..3];
@@ -116,11 +124,107 @@ fn the_clock_is_met_by_shorter_tasks_before_tasks_are_repeated() {
         candidate.minutes = if place % 4 == 0 { 4 } else { 14 };
     }
     let none = BTreeSet::new();
-    let request =
-        Draw { track, candidates: &candidates, tasks: Some(12), minutes: 50, recent: &none, variant: 3 };
+    let request = Draw {
+        track,
+        candidates: &candidates,
+        tasks: Some(12),
+        slots: &[],
+        minutes: 50,
+        recent: &none,
+        variant: 3,
+    };
     let tasks = draw(&request).unwrap();
     assert!(tasks.iter().map(|task| task.candidate.minutes).sum::<u32>() <= 50);
     assert!(tasks.iter().all(|task| !task.repeated));
+}
+
+#[test]
+fn as_many_as_usual_are_drawn_where_the_clock_allows_it_and_seen_ones_only_where_there_would_be_too_few() {
+    let track = track("v1.34");
+    let mut candidates = candidates(track, 4);
+    candidates.iter_mut().for_each(|candidate| candidate.minutes = 7);
+    let none = BTreeSet::new();
+    let usual = Draw {
+        track,
+        candidates: &candidates,
+        tasks: None,
+        slots: &[],
+        minutes: 120,
+        recent: &none,
+        variant: 3,
+    };
+    assert_eq!(draw(&usual).unwrap().len(), 17);
+    // Longer ones fit fewer times: 15 of 8 minutes, and never one of the last exams while that is so.
+    let mut long = candidates.clone();
+    long.iter_mut()
+        .enumerate()
+        .for_each(|(place, candidate)| candidate.minutes = if place % 4 == 0 { 3 } else { 8 });
+    let quick: BTreeSet<String> = long
+        .iter()
+        .filter(|candidate| candidate.minutes == 3)
+        .map(|candidate| candidate.scenario.clone())
+        .collect();
+    let tasks = draw(&Draw { candidates: &long, recent: &quick, ..usual.clone() }).unwrap();
+    assert_eq!((tasks.len(), tasks.iter().filter(|task| task.repeated).count()), (15, 0));
+    // Where only few would fit, the quick ones come again.
+    for candidate in long.iter_mut().filter(|candidate| candidate.minutes == 8) {
+        candidate.minutes = 14;
+    }
+    let tasks = draw(&Draw { candidates: &long, recent: &quick, ..usual }).unwrap();
+    assert_eq!(tasks.len(), 17);
+    assert!(tasks.iter().any(|task| task.repeated));
+    assert!(tasks.iter().map(|task| task.candidate.minutes).sum::<u32>() <= 120);
+}
+
+#[test]
+fn places_are_filled_in_their_order_with_their_weights() {
+    let track = track("v1.34");
+    let candidates = candidates(track, 3);
+    let fixed = candidates[40].scenario.clone();
+    let drawn = |domain: Option<&str>, weight| Slot { pick: Pick::Drawn(domain.map(str::to_owned)), weight };
+    let slots = [
+        drawn(Some("system-hardening"), Some(30)),
+        Slot { pick: Pick::Fixed(fixed.clone()), weight: None },
+        drawn(None, None),
+        drawn(Some("system-hardening"), None),
+        drawn(None, Some(10)),
+    ];
+    let none = BTreeSet::new();
+    for variant in 0..50 {
+        let request = Draw {
+            track,
+            candidates: &candidates,
+            tasks: None,
+            slots: &slots,
+            minutes: 60,
+            recent: &none,
+            variant,
+        };
+        let tasks = draw(&request).unwrap();
+        assert_eq!(tasks, draw(&request).unwrap());
+        let ids: BTreeSet<&str> = tasks.iter().map(|task| task.candidate.scenario.as_str()).collect();
+        assert_eq!(ids.len(), 5, "no task is there twice");
+        assert_eq!(tasks[1].candidate.scenario, fixed);
+        for place in [0, 3] {
+            assert_eq!(tasks[place].candidate.domain, "system-hardening");
+        }
+        assert_eq!((tasks[0].weight, tasks[4].weight), (30, 10));
+        assert_eq!(tasks.iter().map(|task| task.weight).sum::<u32>(), 100);
+        assert!(tasks.iter().map(|task| task.candidate.minutes).sum::<u32>() <= 60);
+    }
+    let request = |slots| Draw {
+        track,
+        candidates: &candidates,
+        tasks: None,
+        slots,
+        minutes: 60,
+        recent: &none,
+        variant: 1,
+    };
+    let gone = [Slot { pick: Pick::Fixed("gone".to_owned()), weight: None }];
+    assert_eq!(draw(&request(&gone)), Err(DrawError::NotThere { scenario: "gone".to_owned() }));
+    let many = vec![drawn(Some("system-hardening"), None); 13];
+    assert_eq!(draw(&request(&many)), Err(DrawError::TooFew { wanted: 13, there: 12 }));
 }
 
 fn graded(domain: &str, weight: u32, awarded: u32, max: u32) -> Graded {

@@ -36,6 +36,20 @@ pub enum LabError {
         /// Its faults.
         faults: Vec<Fault>,
     },
+    /// The blueprint of an exam has faults.
+    #[error("blueprint `{}` is not valid", path.display())]
+    InvalidBlueprint {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// Its faults.
+        faults: Vec<Fault>,
+    },
+    /// The blueprint of an exam is not there.
+    #[error("there is no blueprint `{}`", path.display())]
+    NoBlueprint {
+        /// Its file.
+        path: std::path::PathBuf,
+    },
     /// There is no such track.
     #[error("there is no track `{wanted}`")]
     UnknownTrack {

@@ -7,18 +7,21 @@ mod plan;
 mod sit;
 pub mod view;
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::Lab;
 use super::error::LabError;
 use super::event::Event;
-use super::start::{VARIANTS, digest, random};
+use super::start::{digest, random};
 use crate::cluster::registry::Choice;
 use crate::cluster::{ClusterRecord, ClusterSpec};
-use crate::session::store::Locked;
 use crate::session::{Desk, Mode, Session, SessionId, Sitting, Task, TaskCluster, TaskState};
 
-use plan::Planned;
+pub use plan::DrawnExam;
 pub(super) use plan::track;
 use view::ExamStarted;
 
@@ -33,8 +36,12 @@ pub struct ExamRequest {
     pub minutes: Option<u32>,
     /// The number that tasks, names and values are drawn from; any where there is none.
     pub variant: Option<u32>,
-    /// The provider.
-    pub provider: Choice,
+    /// The plan of an instructor, in a file; it wins over tracks and numbers of tasks.
+    pub blueprint: Option<PathBuf>,
+    /// The provider that was asked for; it wins over the blueprint's.
+    pub provider: Option<Choice>,
+    /// The provider where nothing else names one.
+    pub usual_provider: Choice,
     /// The node image, for a provider that has one.
     pub node_image: Option<String>,
     /// Whether pages of third parties are shown.
@@ -42,30 +49,23 @@ pub struct ExamRequest {
 }
 
 impl Lab {
-    /// Draws an exam and brings up all of its tasks. The clock does not run before [`Lab::exam_begin`].
+    /// Brings up all tasks of an exam. The clock does not run before [`Lab::exam_begin`].
     ///
     /// # Errors
-    /// [`LabError::Draw`], any [`LabError`] of catalog, provider, seed and store; [`LabError::Interrupted`]. Nothing is
-    /// left then.
-    pub async fn exam_prepare(&self, request: ExamRequest) -> Result<ExamStarted, LabError> {
-        let track = plan::track(request.track.as_deref())?;
-        let variant = match request.variant {
-            Some(variant) => variant,
-            None => 1 + random()? % VARIANTS,
-        };
-        let minutes = request.minutes.unwrap_or(track.exam.minutes);
-        let planned = self.plan_exam(&request, track, variant, minutes).await?;
-
+    /// Any [`LabError`] of provider, seed and store; [`LabError::Interrupted`]. Nothing is left then.
+    pub async fn exam_prepare(&self, exam: DrawnExam) -> Result<ExamStarted, LabError> {
+        let planned = &exam.tasks;
         let id = SessionId::new("exam", random()?);
-        let hosts = plan::hosts(planned.len(), variant);
+        let hosts = plan::hosts(planned.len(), exam.variant);
         let mut tasks = Vec::new();
         let mut desks = Vec::new();
         for ((index, task), host) in planned.iter().enumerate().zip(hosts) {
-            let name = id.cluster_name(index);
+            let first = planned.iter().position(|other| other.cluster == task.cluster).unwrap_or(index);
+            let name = id.cluster_name(first);
             let spec = ClusterSpec {
                 dir: self.cluster_dir(&name),
                 name,
-                node_image: request.node_image.clone(),
+                node_image: exam.node_image.clone(),
                 ..ClusterSpec::default()
             };
             tasks.push(Task {
@@ -90,23 +90,24 @@ impl Lab {
                 spent: Duration::ZERO,
             });
         }
-        let limit = Duration::from_secs(u64::from(minutes) * 60);
+        let limit = Duration::from_secs(u64::from(exam.minutes) * 60);
         let mut session = Session::plan(id, Mode::Exam, &self.clock.moment(), Some(limit), tasks);
         session.catalog = self.scenarios.clone();
         session.sitting = Some(Sitting {
-            track: track.id.to_string(),
-            variant,
-            pass_mark: track.exam.pass_percent,
+            track: exam.track.id.to_string(),
+            title: exam.title.clone(),
+            variant: exam.variant,
+            pass_mark: exam.pass_mark,
             current: 0,
             since: Duration::ZERO,
-            open_book: request.open_book,
-            allowed: Vec::new(),
+            open_book: exam.open_book,
+            allowed: exam.allowed.clone(),
             told: Vec::new(),
             notified: Vec::new(),
             desks,
         });
         let mut locked = self.store.create(session, "exam start")?;
-        match self.interruptible(self.bring_up(&locked.session, &planned)).await {
+        match self.interruptible(self.bring_up(&locked.session, &exam)).await {
             Ok(records) => {
                 for (task, record) in locked.session.tasks.iter_mut().zip(records) {
                     task.cluster.record = Some(record);
@@ -138,25 +139,45 @@ impl Lab {
         ExamStarted::new(&locked.session)
     }
 
-    /// Brings all tasks up side by side.
-    async fn bring_up(&self, session: &Session, planned: &[Planned]) -> Result<Vec<ClusterRecord>, LabError> {
-        let total = planned.len();
-        let done = std::sync::atomic::AtomicUsize::new(0);
-        let quiet = Quiet;
-        self.tell(Event::Stage { text: format!("preparing {total} tasks") });
-        let each = planned.iter().enumerate().map(|(index, planned)| {
-            let (done, quiet) = (&done, &quiet);
-            async move {
-                let task = session.task(index)?;
+    /// Brings all tasks up, clusters side by side; returns the record of each task's cluster.
+    async fn bring_up(&self, session: &Session, exam: &DrawnExam) -> Result<Vec<ClusterRecord>, LabError> {
+        let planned = &exam.tasks;
+        let (total, clusters) = (planned.len(), exam.clusters());
+        let on = match clusters == total {
+            true => String::new(),
+            false => format!(" on {}", crate::layout::count(clusters, "cluster", "clusters")),
+        };
+        self.tell(Event::Stage { text: format!("preparing {total} tasks{on}") });
+        let done = AtomicUsize::new(0);
+        let done = &done;
+        let each = (0..clusters).map(|cluster| async move {
+            let indices = || (0..total).filter(|index| planned[*index].cluster == cluster);
+            let mut record = None;
+            for index in indices() {
+                let (task, planned) = (session.task(index)?, &planned[index]);
                 let provider = planned.provider.as_ref();
-                let record = provider.create(&task.cluster.spec, quiet).await?;
-                self.set_up(&session.id, index, task, &record, provider, &planned.scenario, quiet).await?;
-                let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+                let made: &ClusterRecord = match &mut record {
+                    Some(made) => made,
+                    none => none.insert(provider.create(&task.cluster.spec, &Quiet).await?),
+                };
+                self.set_up(&session.id, index, task, made, provider, &planned.scenario, &Quiet).await?;
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 self.tell(Event::Detail { text: format!("{done} of {total} tasks are ready") });
-                Ok::<_, LabError>(record)
             }
+            // Once all is in it, what was put there is noted.
+            if let (Some(record), Some(first)) = (&mut record, indices().next()) {
+                planned[first].provider.settle(record).await?;
+            }
+            Ok::<_, LabError>(record)
         });
-        futures::future::try_join_all(each).await
+        let at_once = planned.iter().map(|task| task.provider.at_once()).min().unwrap_or(1);
+        let records: Vec<Option<ClusterRecord>> =
+            stream::iter(each).buffered(at_once.clamp(1, total.max(1))).try_collect().await?;
+        let record = |task: &plan::Planned| {
+            let record = records.get(task.cluster).cloned().flatten();
+            record.ok_or_else(|| LabError::NoCluster { session: session.id.clone() })
+        };
+        planned.iter().map(record).collect()
     }
 }
 

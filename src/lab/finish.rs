@@ -206,8 +206,13 @@ impl Lab {
     }
 
     async fn remove_clusters(&self, locked: &mut Locked) -> Result<(), LabError> {
+        let mut gone: Vec<String> = Vec::new();
         for index in 0..locked.session.tasks.len() {
             let task = locked.session.task(index)?;
+            if gone.contains(&task.cluster.spec.name) {
+                continue;
+            }
+            gone.push(task.cluster.spec.name.clone());
             let submitted = locked.session.state == TaskState::Submitted;
             let provider = self.provider_of(task)?;
             match &task.cluster.record {
@@ -220,7 +225,11 @@ impl Lab {
                 None => provider.remove(&task.cluster.spec.name).await?,
             }
             persist::remove(&task.cluster.spec.dir)?;
-            locked.session.task_mut(index)?.cluster.record = None;
+            // Tasks of an exam may share it.
+            let name = task.cluster.spec.name.clone();
+            for other in locked.session.tasks.iter_mut().filter(|other| other.cluster.spec.name == name) {
+                other.cluster.record = None;
+            }
             locked.save()?;
         }
         Ok(())

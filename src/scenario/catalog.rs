@@ -2,6 +2,7 @@
 //! no other.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use serde::Serialize;
 
@@ -87,13 +88,17 @@ pub enum CatalogError {
 impl Catalog {
     /// Returns the scenarios that come with the program.
     pub fn embedded() -> Self {
-        // The embedded tree cannot fail to be read.
-        Self::list(Files::Embedded).unwrap_or_else(|_| Self {
-            files: Files::Embedded,
-            folders: Vec::new(),
-            summaries: Vec::new(),
-            faults: Vec::new(),
-        })
+        // An exam asks for it once a task; what is embedded is read once.
+        static EMBEDDED: LazyLock<Catalog> = LazyLock::new(|| {
+            // The embedded tree cannot fail to be read.
+            Catalog::list(Files::Embedded).unwrap_or_else(|_| Catalog {
+                files: Files::Embedded,
+                folders: Vec::new(),
+                summaries: Vec::new(),
+                faults: Vec::new(),
+            })
+        });
+        EMBEDDED.clone()
     }
 
     /// Opens a directory of scenario folders, or one scenario's own folder.

@@ -4,8 +4,8 @@
 use crate::diag::Severity;
 
 macro_rules! codes {
-    ($($severity:ident { $($code:literal $variant:ident: $text:literal,)* })*) => {
-        /// What is wrong with a scenario.
+    ($(#[$doc:meta])* $($severity:ident { $($code:literal $variant:ident: $text:literal,)* })*) => {
+        $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
             $($(#[doc = $text] $variant,)*)*
@@ -33,7 +33,10 @@ macro_rules! codes {
     };
 }
 
+pub(crate) use codes;
+
 codes! {
+    /// What is wrong with a scenario.
     Error {
         "yaml-syntax" YamlSyntax: "The file is not YAML.",
         "yaml-bomb" YamlBomb: "The file expands to more than a scenario can need.",

@@ -16,11 +16,16 @@ use crate::diag::closest;
 
 /// Parses a rendered `scenario.yaml`, or finds every fault of its structure.
 pub(crate) fn parse(text: &str) -> Result<RawScenario, Vec<Fault>> {
-    let error = match serde_saphyr::from_str_with_options::<RawScenario>(text, options()) {
+    parse_as(text, schema())
+}
+
+/// Parses a file of another format that people write, or finds every fault of its structure by its schema.
+pub(crate) fn parse_as<T: DeserializeOwned>(text: &str, schema: &'static Value) -> Result<T, Vec<Fault>> {
+    let error = match serde_saphyr::from_str_with_options::<T>(text, options()) {
         Ok(raw) => return Ok(raw),
         Err(error) => error,
     };
-    let mut faults = faults(text);
+    let mut faults = faults(text, schema);
     if faults.is_empty() {
         faults.push(fault(&error));
     }
@@ -109,16 +114,16 @@ fn fault(error: &Error) -> Fault {
 }
 
 /// Reads the text as a tree and holds it against the schema.
-fn faults(text: &str) -> Vec<Fault> {
+fn faults(text: &str, schema: &'static Value) -> Vec<Fault> {
     let mut options = options();
     options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
     let mut walk = Walk { defs: &EMPTY, faults: Vec::new() };
     match serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options) {
         Ok(root) => {
-            if let Some(Value::Object(defs)) = schema().get("$defs") {
+            if let Some(Value::Object(defs)) = schema.get("$defs") {
                 walk.defs = defs;
             }
-            walk.check(&root, schema());
+            walk.check(&root, schema);
             walk.faults
         }
         Err(error) => vec![fault(&error)],

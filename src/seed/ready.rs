@@ -10,6 +10,9 @@ use super::SeedError;
 use crate::cluster::Progress;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
+/// The longest pause of the first seconds, in which all is ready on a simulated cluster, and of those after.
+const SHORT_PAUSE: Duration = Duration::from_millis(100);
+const SOON: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is not ready yet.
@@ -41,7 +44,7 @@ pub(super) async fn wait(
         }
         tokio::time::sleep(pause).await;
         waited += pause;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(if waited < SOON { SHORT_PAUSE } else { LONGEST_PAUSE });
     }
 }
 

@@ -13,6 +13,9 @@ use crate::clock::Moment;
 pub struct Sitting {
     /// The curriculum's track.
     pub track: String,
+    /// What its planner calls it, where somebody planned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// The number that its tasks were drawn by.
     pub variant: u32,
     /// Percent that are needed to pass.

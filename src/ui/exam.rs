@@ -6,12 +6,55 @@ use std::time::Duration;
 use indoc::formatdoc;
 
 use super::markdown;
-use crate::lab::exam::view::{ExamResult, ExamRules, ExamStarted, ExamStatus, ExamTaskView};
+use crate::lab::exam::view::{
+    ExamPlan, ExamResult, ExamRules, ExamStarted, ExamStatus, ExamTaskView, PlannedTask,
+};
 use crate::layout::{self, BAD, FAINT, GOOD, STRONG, Table, WARN, paint, time_left};
 use crate::session::TaskState;
 
 fn minutes(seconds: u64) -> String {
     layout::clock_time(Duration::from_secs(seconds))
+}
+
+/// Renders an exam that was drawn and not brought up.
+pub fn plan(view: &ExamPlan, width: usize) -> String {
+    let mut table = Table::new(&["TASK", "WEIGHT", "MINUTES", "CLUSTER", "DOMAIN", "SCENARIO"]);
+    for task in &view.tasks {
+        let again = if task.repeated { paint(FAINT, "  seen lately") } else { String::new() };
+        table.row([
+            task.number.to_string(),
+            format!("{}%", task.weight),
+            task.minutes.to_string(),
+            format!("{} {}", task.provider, task.cluster),
+            task.domain.clone(),
+            format!("{}, variant {}{again}", task.scenario, task.variant),
+        ]);
+    }
+    let taken: u32 = view.tasks.iter().map(|task| task.minutes).sum();
+    let title = view.title.as_ref().map(|title| format!("{} · ", paint(STRONG, title))).unwrap_or_default();
+    format!(
+        "{}\n{title}track {} · variant {} · {} tasks on {} · {taken} of {} minutes · {}% to pass\n",
+        table.render(width, ""),
+        view.track,
+        view.variant,
+        view.tasks.len(),
+        layout::count(view.clusters, "cluster", "clusters"),
+        view.minutes,
+        view.pass_mark
+    )
+}
+
+/// Says which tasks share which cluster.
+pub fn clusters(view: &ExamPlan) -> String {
+    let mut out = String::from("Tasks that leave each other alone share a cluster:");
+    for cluster in 1..=view.clusters {
+        let tasks: Vec<&PlannedTask> = view.tasks.iter().filter(|task| task.cluster == cluster).collect();
+        let numbers: Vec<String> = tasks.iter().map(|task| task.number.to_string()).collect();
+        let provider = tasks.first().map_or("", |task| task.provider.as_str());
+        let word = if numbers.len() == 1 { "task" } else { "tasks" };
+        let _ = write!(out, "\n  {provider} {cluster}: {word} {}", numbers.join(", "));
+    }
+    out
 }
 
 /// Renders an exam whose clock has started.

@@ -195,6 +195,139 @@ async fn a_cluster_that_is_gone_is_neither_a_pass_nor_the_end_of_the_exam() {
     sat.home.expect(0, &["exam", "abort", "--yes"]).await;
 }
 
+/// Moves the clock of an exam, as if it had begun so many seconds earlier.
+fn elapse(home: &Home, id: &str, seconds: u64) {
+    let file = home.state().join("sessions").join(id).join("session.json");
+    let mut session: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    session["data"]["timer"]["elapsed"]["secs"] = Value::from(seconds);
+    std::fs::write(&file, session.to_string()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn little_time_is_told_once_by_the_next_command_and_to_the_desktop() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    let tools = home.path("tools");
+    std::fs::create_dir(&tools).unwrap();
+    let heard = home.path("heard");
+    let script = format!("#!/bin/sh\necho \"$@\" >> {}\n", heard.display());
+    std::fs::write(tools.join("notify-send"), script).unwrap();
+    std::fs::set_permissions(tools.join("notify-send"), PermissionsExt::from_mode(0o755)).unwrap();
+    let args =
+        ["exam", "start", "--tasks", "1", "--minutes", "60", "--variant", "4", "--provider", "sim", "--yes"];
+    let path = format!("{}:{}", tools.display(), search_path().to_string_lossy());
+    let started = home.command(&args).arg("--output").arg("json").env("PATH", path).run().await.unwrap();
+    let started: Value = serde_json::from_str(&started.stdout_text()).unwrap();
+    let id = text(&started["session"]);
+
+    let told = async |words: &str| {
+        let ran = home.run(&["exam", "status"]).await;
+        assert_eq!(ran.status, 0, "{ran:?}");
+        ran.stderr.contains(words)
+    };
+    assert!(!told("minutes are left").await);
+    elapse(&home, id, 46 * 60);
+    // Two alerts were reached since; the more urgent one is told.
+    assert!(told("less than 15 minutes are left").await);
+    assert!(!told("minutes are left").await, "it is told once");
+    let mut waited = 0;
+    while !heard.exists() {
+        assert!(waited < 600, "the desktop was not told");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        waited += 1;
+    }
+    let notified = std::fs::read_to_string(&heard).unwrap();
+    assert!(notified.contains("less than 15 minutes are left"), "{notified}");
+    home.expect(0, &["exam", "abort", "--yes"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blueprint_says_what_the_exam_is_and_each_of_its_faults_is_shown() {
+    let home = Home::new();
+    let file = home.path("week.yaml");
+    let blueprint = indoc::indoc! {"
+        apiVersion: cks-lab/v1
+        title: Week 3
+        minutes: 45
+        passMark: 80
+        variant: 12
+        provider: sim
+        allowedLinks: [https://example.org/]
+        tasks:
+          - fixed: { scenario: strangers-at-the-api, weight: 40, variant: 7 }
+          - drawn: { domain: cluster-hardening }
+    "};
+    std::fs::write(&file, blueprint).unwrap();
+    let file = file.to_str().unwrap();
+    let plan = home.json(0, &["exam", "start", "--blueprint", file, "--plan"]).await;
+    assert_eq!(home.left(), Vec::<std::path::PathBuf>::new(), "nothing was brought up");
+    let started = home.json(0, &["exam", "start", "--blueprint", file, "--yes"]).await;
+    assert_eq!((number(&started["passMark"]), number(&started["minutes"])), (80, 45));
+    for (planned, task) in plan["tasks"].as_array().unwrap().iter().zip(started["tasks"].as_array().unwrap())
+    {
+        for key in ["scenario", "weight", "minutes"] {
+            assert_eq!(planned[key], task[key], "what was planned is what is started");
+        }
+    }
+    assert_eq!(text(&started["tasks"][0]["scenario"]), "strangers-at-the-api");
+    assert_eq!(number(&started["tasks"][0]["weight"]), 40);
+    assert_eq!(number(&started["tasks"][1]["weight"]), 60);
+    let rules = home.expect(0, &["exam", "rules"]).await;
+    rules.shows(&["Week 3", "45 minutes", "80 % to pass", "https://example.org/"]);
+    // None of the topic's pages begins like that, so none may be looked at.
+    let task = home.json(0, &["exam", "task", "1"]).await;
+    assert_eq!(task["reference"], serde_json::json!([]));
+    home.expect(0, &["exam", "abort", "--yes"]).await;
+
+    std::fs::write(
+        home.path("week.yaml"),
+        blueprint.replace("Week 3", "''").replace("hardening }", "softening }"),
+    )
+    .unwrap();
+    let refused = home.expect(3, &["exam", "start", "--blueprint", file, "--yes"]).await;
+    refused.says(&["error[empty-text]", "error[unknown-domain]", "cluster-hardening", "week.yaml:2:8"]);
+    home.expect(2, &["exam", "start", "--blueprint", "nowhere.yaml"]).await.says(&["no blueprint"]);
+    assert_eq!(home.left(), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_third_parties_are_hidden_while_an_exam_goes_on_unless_the_book_is_open() {
+    let home = Home::new();
+    let file = home.path("one.yaml");
+    // Its topic has pages of both sorts.
+    std::fs::write(
+        &file,
+        "apiVersion: cks-lab/v1\ntitle: One\nprovider: sim\ntasks: [{ fixed: { scenario: strangers-at-the-api } }]\n",
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    let third = |view: &Value| view.to_string().matches("third-party").count();
+    let free = third(&home.json(0, &["curriculum"]).await);
+    assert!(free > 0);
+    home.json(0, &["exam", "start", "--blueprint", file, "--yes"]).await;
+    let closed = home.json(0, &["exam", "task", "1"]).await;
+    assert_eq!(third(&closed), 0);
+    assert!(!closed["reference"].as_array().unwrap().is_empty());
+    assert_eq!(third(&home.json(0, &["curriculum"]).await), 0);
+    home.expect(0, &["show", "strangers-at-the-api"]).await.says(&["third parties are hidden"]);
+    home.expect(0, &["exam", "abort", "--yes"]).await;
+    home.json(0, &["exam", "start", "--blueprint", file, "--yes", "--open-book"]).await;
+    let open = home.json(0, &["exam", "task", "1"]).await;
+    assert!(open["reference"].as_array().unwrap().len() >= closed["reference"].as_array().unwrap().len());
+    assert_eq!(third(&home.json(0, &["curriculum"]).await), free);
+    home.expect(0, &["exam", "abort", "--yes"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_terminal_the_console_says_the_same_in_lines() {
+    let home = Home::new();
+    home.expect(2, &["exam"]).await.says(&["there is no exam", "cks-lab exam start"]);
+    home.json(0, &["exam", "start", "--tasks", "1", "--variant", "4", "--provider", "sim", "--yes"]).await;
+    let status = home.json(0, &["exam", "status"]).await;
+    assert_eq!(home.json(0, &["exam"]).await["tasks"], status["tasks"]);
+    home.expect(0, &["exam", "abort", "--yes"]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exam_that_cannot_be_drawn_says_what_to_ask_for() {
     let home = Home::new();

@@ -9,6 +9,7 @@ mod catalog;
 mod checks;
 mod cli;
 mod cli_comfort;
+mod cli_console;
 mod cli_exam;
 mod cli_machine;
 mod cli_node;

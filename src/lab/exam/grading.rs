@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::view::ExamResult;
-use super::{Lab, LabError, Locked};
+use super::{Lab, LabError};
 use crate::curriculum::Curriculum;
 use crate::exam::score::{Graded, score};
 use crate::grade;
@@ -12,6 +12,7 @@ use crate::lab::event::Event;
 use crate::persist;
 use crate::report::{ExamReport, ExamTaskReport, OutcomeName, Report, ReportedTask, TaskReport};
 use crate::scenario::Scenario;
+use crate::session::store::Locked;
 use crate::session::{Session, SessionId};
 use crate::verify;
 

@@ -50,6 +50,52 @@ pub struct ExamPlace {
     pub minutes: u32,
 }
 
+/// An exam that was drawn and not brought up.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExamPlan {
+    /// What its planner calls it.
+    pub title: Option<String>,
+    /// The curriculum's track.
+    pub track: String,
+    /// The number that it was drawn by; the same number gives the same exam.
+    pub variant: u32,
+    /// How many minutes there are.
+    pub minutes: u32,
+    /// Percent that are needed to pass.
+    pub pass_mark: u32,
+    /// How many clusters it takes.
+    pub clusters: usize,
+    /// Its tasks.
+    pub tasks: Vec<PlannedTask>,
+}
+
+/// A task that was drawn.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedTask {
+    /// Its number, from 1.
+    pub number: usize,
+    /// The scenario's id.
+    pub scenario: String,
+    /// The scenario's title.
+    pub title: String,
+    /// The domain that it counts for.
+    pub domain: String,
+    /// The number that its names and values are drawn from.
+    pub variant: u32,
+    /// Its share of the exam in percent.
+    pub weight: u32,
+    /// How many minutes it is meant to take.
+    pub minutes: u32,
+    /// Whether it was in one of the last exams.
+    pub repeated: bool,
+    /// Where its cluster comes from.
+    pub provider: String,
+    /// The number of its cluster, from 1; tasks that leave each other alone may share one.
+    pub cluster: usize,
+}
+
 /// The rules of an exam, for whoever is about to sit it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -58,7 +104,7 @@ pub struct ExamRules {
     pub session: SessionId,
     /// The curriculum's track.
     pub track: String,
-    /// The track's title.
+    /// What its planner calls it, else the track's title.
     pub title: String,
     /// How many tasks there are.
     pub tasks: usize,
@@ -214,7 +260,7 @@ impl ExamRules {
         Ok(Self {
             session: session.id.clone(),
             track: sitting.track.clone(),
-            title: track.title.clone(),
+            title: sitting.title.clone().unwrap_or_else(|| track.title.clone()),
             tasks: session.tasks.len(),
             minutes: minutes(session),
             pass_mark: sitting.pass_mark,
