@@ -168,7 +168,7 @@ impl Reading<'_> {
         for task in raw.tasks.iter() {
             match &task.value {
                 RawTask::Fixed(fixed) => {
-                    minutes += self.fixed(fixed, track, &mut seen);
+                    minutes += self.fixed(fixed, &mut seen);
                     self.range(fixed.weight.as_ref(), "percent of weight", 100);
                     let weight = fixed.weight.as_ref().map(|weight| weight.value);
                     slots.push(Slot { pick: Pick::Fixed(fixed.scenario.value.clone()), weight });
@@ -199,7 +199,7 @@ impl Reading<'_> {
     }
 
     /// Returns the minutes of the task.
-    fn fixed<'t>(&mut self, fixed: &'t RawFixed, track: &Track, seen: &mut BTreeSet<&'t str>) -> u32 {
+    fn fixed<'t>(&mut self, fixed: &'t RawFixed, seen: &mut BTreeSet<&'t str>) -> u32 {
         let id = fixed.scenario.value.as_str();
         let known = self.known.scenarios;
         let Some(summary) = known.iter().find(|summary| summary.id.as_str() == id) else {
@@ -213,10 +213,6 @@ impl Reading<'_> {
             );
             return 0;
         };
-        if Curriculum::builtin().places_in(&summary.topic, track).is_empty() {
-            let message = format!("the topic of scenario `{id}` is not in track `{}`", track.id);
-            self.fault(Code::NotInTrack, fixed.scenario.at, message, None);
-        }
         if !seen.insert(id) {
             self.fault(
                 Code::DuplicateTask,

@@ -10,6 +10,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -85,6 +86,7 @@ pub async fn run(setup: Setup<'_>) -> io::Result<Left> {
     let mut console = Console::new(colour);
     let mut tick = tokio::time::interval(TICK);
     let mut work: Option<Work<'_>> = None;
+    let mut asked: VecDeque<Action> = VecDeque::new();
     loop {
         match lab.exam_look(Some(id)) {
             Ok(status) => {
@@ -100,7 +102,8 @@ pub async fn run(setup: Setup<'_>) -> io::Result<Left> {
             Err(error) => console.fail(&error),
         }
         if work.is_none() {
-            work = own_work(lab, id, &console);
+            let next = |action| -> Work<'_> { Box::pin(act(lab, id, action)) };
+            work = own_work(lab, id, &console).or_else(|| asked.pop_front().map(next));
         }
         console.busy = work.is_some();
         screen.draw(|frame| draw::draw(&mut console, frame))?;
@@ -133,9 +136,8 @@ pub async fn run(setup: Setup<'_>) -> io::Result<Left> {
                     Err(error) => console.fail(&error),
                 };
             }
-            // One thing at a time; what is typed meanwhile is not kept.
-            Some(_) if work.is_some() => {}
-            Some(action) => work = Some(Box::pin(act(lab, id, action))),
+            // One thing at a time, in the order in which they were asked for.
+            Some(action) => asked.push_back(action),
         }
     }
 }

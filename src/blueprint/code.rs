@@ -11,7 +11,6 @@ codes! {
         "unknown-domain" UnknownDomain: "The track has no such domain.",
         "unknown-scenario" UnknownScenario: "There is no such scenario.",
         "unknown-provider" UnknownProvider: "No exam can have its clusters from there.",
-        "not-in-track" NotInTrack: "The scenario's topic is not in the track.",
         "duplicate-task" DuplicateTask: "A scenario is fixed twice.",
         "bad-number" BadNumber: "A number is out of its range: minutes 1 to 600, percent 1 to 100, tasks 1 to 60.",
         "bad-link" BadLink: "An allowed link is not the beginning of a web address.",

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cks_lab::author::steps::Steps;
+use cks_lab::process::HostCommand;
 use cks_lab::scenario::Variant;
 use cks_lab::scenario::catalog::Catalog;
 use nix::sys::signal::{Signal, kill};
@@ -13,6 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::cli::{Home, search_path, text};
+use crate::kind::node_image;
 
 /// An exam that is being sat.
 struct Sat {
@@ -205,14 +207,14 @@ fn elapse(home: &Home, id: &str, seconds: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn little_time_is_told_once_by_the_next_command_and_to_the_desktop() {
-    use std::os::unix::fs::PermissionsExt as _;
     let home = Home::new();
     let tools = home.path("tools");
     std::fs::create_dir(&tools).unwrap();
     let heard = home.path("heard");
     let script = format!("#!/bin/sh\necho \"$@\" >> {}\n", heard.display());
     std::fs::write(tools.join("notify-send"), script).unwrap();
-    std::fs::set_permissions(tools.join("notify-send"), PermissionsExt::from_mode(0o755)).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(tools.join("notify-send"), mode).unwrap();
     let args =
         ["exam", "start", "--tasks", "1", "--minutes", "60", "--variant", "4", "--provider", "sim", "--yes"];
     let path = format!("{}:{}", tools.display(), search_path().to_string_lossy());
@@ -316,6 +318,47 @@ async fn pages_of_third_parties_are_hidden_while_an_exam_goes_on_unless_the_book
     assert!(open["reference"].as_array().unwrap().len() >= closed["reference"].as_array().unwrap().len());
     assert_eq!(third(&home.json(0, &["curriculum"]).await), free);
     home.expect(0, &["exam", "abort", "--yes"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_kind_tasks_that_leave_each_other_alone_share_a_cluster() {
+    let home = Home::new();
+    std::fs::create_dir(home.state()).unwrap();
+    std::fs::write(home.state().join("config.yaml"), format!("nodeImage: {}\n", node_image())).unwrap();
+    let file = home.path("kind.yaml");
+    let blueprint = indoc::indoc! {"
+        apiVersion: cks-lab/v1
+        title: Two on one
+        minutes: 60
+        variant: 3
+        provider: kind
+        tasks:
+          - fixed: { scenario: a-token-that-expires }
+          - fixed: { scenario: restrict-the-newsroom }
+    "};
+    std::fs::write(&file, blueprint).unwrap();
+    let file = file.to_str().unwrap();
+    let plan = home.json(0, &["exam", "start", "--blueprint", file, "--plan"]).await;
+    let clusters: Vec<u64> =
+        plan["tasks"].as_array().unwrap().iter().map(|task| number(&task["cluster"])).collect();
+    assert_eq!((number(&plan["clusters"]), clusters), (1, vec![1, 1]));
+    let ran = home.expect(0, &["exam", "start", "--blueprint", file, "--yes"]).await;
+    ran.says(&["share a cluster", "kind 1: tasks 1, 2"]);
+    let status = home.json(0, &["exam", "status"]).await;
+    let filter = format!("label=io.x-k8s.kind.cluster=cks-lab-{}", text(&status["session"]));
+    let containers = async || {
+        let ps = HostCommand::new("docker").args(["ps", "-aq", "--filter", &filter]).run().await.unwrap();
+        ps.stdout_text().lines().count()
+    };
+    assert_eq!(containers().await, 1);
+    // Both tasks are there to be judged, each by its own checks.
+    let result = home.json(1, &["exam", "submit", "--yes"]).await;
+    for task in result["tasks"].as_array().unwrap() {
+        assert_eq!((number(&task["awarded"]), number(&task["cannotJudge"])), (0, 0), "{task:#}");
+    }
+    home.expect(0, &["exam", "abort"]).await;
+    assert_eq!(containers().await, 0);
+    assert_eq!(home.left(), Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
