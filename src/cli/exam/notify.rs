@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::Cx;
 use super::super::error::CliError;
+use crate::lab::error::LabError;
 use crate::lab::event::{Event, Observer};
 use crate::process::HostCommand;
 use crate::ui;
@@ -28,7 +29,7 @@ pub(super) async fn keep(cx: &Cx, session: &str) -> Result<(), CliError> {
     let tools = [(Tool::NotifySend, "notify-send"), (Tool::Osascript, "osascript")];
     let tool = tools.into_iter().find(|(_, program)| cx.environment.has(program));
     let lab = cx.lab();
-    let id = lab.exam_look(Some(session))?.session;
+    let id = lab.sessions().resolve(Some(session)).map_err(LabError::from)?;
     let log = lab.sessions().dir(&id).join("clock.log");
     let desktop = Desktop { tool: tool.map(|(tool, _)| tool), log };
     Ok(cx.lab_for(Arc::new(desktop)).exam_keep(session).await?)

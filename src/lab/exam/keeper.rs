@@ -7,7 +7,7 @@ use super::super::{Lab, LabError};
 use crate::exam;
 use crate::lab::event::Event;
 use crate::persist::{Lock, PersistError};
-use crate::session::store::Locked;
+use crate::session::store::{Locked, StoreError};
 use crate::session::{Session, SessionId, Sitting, TaskState};
 
 /// How often the keeper of the clock looks; a machine that was asleep is noticed no later.
@@ -44,7 +44,15 @@ impl Lab {
             other => other?,
         };
         loop {
-            let Ok(mut now) = self.look(Some(id.as_str())) else { return Ok(()) };
+            let mut now = match self.look(Some(id.as_str())) {
+                Ok(now) => now,
+                Err(LabError::Store(StoreError::Unknown { .. })) => return Ok(()),
+                // What cannot be read just now may be there the next time.
+                Err(_) => {
+                    tokio::time::sleep(RETRY.0).await;
+                    continue;
+                }
+            };
             if now.state != TaskState::Running {
                 return Ok(());
             }
