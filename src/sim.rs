@@ -2,7 +2,9 @@
 //! Knows nothing of scenarios, checks or exams: it could be lifted out to test any Kubernetes client.
 
 pub mod admission;
+pub(crate) mod alive;
 pub mod api;
+pub(crate) mod apiserver;
 pub mod attributes;
 pub mod audit;
 pub mod authn;
@@ -17,6 +19,7 @@ pub mod defaults;
 pub mod encryption;
 mod events;
 pub mod field;
+pub mod flags;
 pub mod image;
 pub mod managed_fields;
 mod meta;

@@ -226,7 +226,7 @@ pub struct AdmissionCx<'a> {
     /// The objects of the cluster.
     pub store: &'a Store,
     /// Who may do what.
-    pub authorizer: &'a Authorizer,
+    pub authorizer: std::sync::Arc<Authorizer>,
     /// What is served at the moment.
     pub resources: Arc<Resources>,
     /// The time.

@@ -8,6 +8,7 @@ mod decode;
 mod definitions;
 pub mod discovery;
 mod fields;
+mod generation;
 mod impersonation;
 mod inside;
 mod list;
@@ -38,6 +39,7 @@ use serde_json::{Value, json};
 
 pub use self::answer::{Body, BodyError};
 pub(crate) use self::decode::{parse_yaml, shape};
+pub use self::generation::Settings;
 pub use self::paths::VERSION;
 pub(crate) use self::request::RequestInfo;
 pub(crate) use self::rest::timestamp;
@@ -45,6 +47,7 @@ pub use self::serve::Identity;
 pub use self::subresources::connect::{Connection, Connector};
 
 use self::definitions::Compiled;
+use self::generation::Generation;
 use self::resources::{Resource, Resources};
 use super::admission::Chain;
 use super::attributes::UserInfo;
@@ -70,12 +73,10 @@ pub struct Api(Arc<Inner>);
 struct Inner {
     store: Store,
     clock: Arc<dyn Clock>,
-    /// What is served whatever the definitions say.
-    base: Resources,
+    pki: Arc<Pki>,
     resources: RwLock<Arc<Resources>>,
-    authorizer: Authorizer,
-    admission: Chain,
-    authenticator: Authenticator,
+    generation: RwLock<Arc<Generation>>,
+    up: tokio::sync::watch::Sender<bool>,
     address: RwLock<String>,
     compiled: Compiled,
     definitions: Mutex<()>,
@@ -102,15 +103,22 @@ pub struct Parts {
 impl Api {
     /// Serves the objects of `store`.
     pub fn new(store: Store, parts: Parts) -> Self {
-        let authorizer = Authorizer::new(parts.modes, Arc::new(store.clone()));
+        let pki = parts.authenticator.pki().clone();
+        let settings = Settings {
+            resources: parts.resources,
+            modes: parts.modes,
+            admission: parts.admission,
+            authenticator: parts.authenticator,
+            profiling: true,
+        };
+        let generation = Generation::new(settings, &store);
         Self(Arc::new(Inner {
             store,
             clock: parts.clock,
-            resources: RwLock::new(Arc::new(parts.resources.clone())),
-            base: parts.resources,
-            authorizer,
-            admission: parts.admission,
-            authenticator: parts.authenticator,
+            pki,
+            resources: RwLock::new(Arc::new(generation.base.clone())),
+            generation: RwLock::new(Arc::new(generation)),
+            up: tokio::sync::watch::Sender::new(true),
             address: RwLock::new("127.0.0.1:6443".to_owned()),
             compiled: Compiled::default(),
             definitions: Mutex::new(()),
@@ -161,23 +169,23 @@ impl Api {
     }
 
     /// Returns who decides what is allowed.
-    pub fn authorizer(&self) -> &Authorizer {
-        &self.0.authorizer
+    pub fn authorizer(&self) -> Arc<Authorizer> {
+        self.generation().authorizer.clone()
     }
 
     /// Returns the admission plugins.
-    pub fn admission(&self) -> &Chain {
-        &self.0.admission
+    pub fn admission(&self) -> Arc<Chain> {
+        self.generation().admission.clone()
     }
 
     /// Returns who knows users by their credentials, and signs tokens.
-    pub fn authenticator(&self) -> &Authenticator {
-        &self.0.authenticator
+    pub fn authenticator(&self) -> Arc<Authenticator> {
+        self.generation().authenticator.clone()
     }
 
     /// Returns the cluster's keys.
     pub fn pki(&self) -> &Arc<Pki> {
-        self.0.authenticator.pki()
+        &self.0.pki
     }
 
     /// Returns what is served at the moment.
@@ -228,7 +236,7 @@ impl Api {
             return Ok(user.clone());
         }
         let peer = parts.extensions.get::<PeerCertificates>();
-        let user = self.0.authenticator.authenticate(self.store(), peer, &parts.headers)?;
+        let user = self.authenticator().authenticate(self.store(), peer, &parts.headers, parts.uri.path())?;
         if let Some((namespace, name)) = Authenticator::secret_of(&parts.headers)
             && user.username.starts_with("system:serviceaccount:")
         {

@@ -4,6 +4,7 @@
 pub mod jwt;
 pub mod tokens;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -40,9 +41,25 @@ pub struct PeerCertificates(pub Arc<Vec<CertificateDer<'static>>>);
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     pki: Arc<Pki>,
-    verifier: Arc<dyn ClientCertVerifier>,
+    /// None where no authority of clients is trusted.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     clock: Arc<dyn Clock>,
-    anonymous: bool,
+    anonymous: Anonymous,
+    /// Users by their static tokens: `--token-auth-file`.
+    tokens: Arc<BTreeMap<String, UserInfo>>,
+    /// Whether the cluster's own service-account tokens are accepted.
+    accounts: bool,
+}
+
+/// Which requests without credentials are let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Anonymous {
+    /// None.
+    Refused,
+    /// All.
+    Allowed,
+    /// Those for these paths alone.
+    At(Vec<String>),
 }
 
 impl Authenticator {
@@ -51,13 +68,42 @@ impl Authenticator {
     /// # Errors
     /// A sentence when the CA's certificate cannot be used.
     pub fn new(pki: Arc<Pki>, clock: Arc<dyn Clock>, anonymous: bool) -> Result<Self, String> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(pki.authority_der()).map_err(|error| error.to_string())?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self { pki, verifier, clock, anonymous })
+        let verifier = verifier(&[pki.authority_der()])?;
+        let anonymous = if anonymous { Anonymous::Allowed } else { Anonymous::Refused };
+        Ok(Self { pki, verifier, clock, anonymous, tokens: Arc::default(), accounts: true })
+    }
+
+    /// Knows these users by tokens of a file.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: BTreeMap<String, UserInfo>) -> Self {
+        self.tokens = Arc::new(tokens);
+        self
+    }
+
+    /// Accepts service-account tokens, or does not, because none of the keys that are trusted has signed them.
+    #[must_use]
+    pub fn with_accounts(mut self, accounts: bool) -> Self {
+        self.accounts = accounts;
+        self
+    }
+
+    /// Lets in these requests without credentials.
+    #[must_use]
+    pub fn with_anonymous(mut self, anonymous: Anonymous) -> Self {
+        self.anonymous = anonymous;
+        self
+    }
+
+    /// Trusts clients whose certificates one of these authorities has signed; with none, no certificate counts.
+    ///
+    /// # Errors
+    /// A sentence when a certificate cannot be used.
+    pub fn with_client_authorities(
+        mut self,
+        authorities: &[CertificateDer<'static>],
+    ) -> Result<Self, String> {
+        self.verifier = verifier(authorities)?;
+        Ok(self)
     }
 
     /// Returns the keys that are trusted.
@@ -74,6 +120,7 @@ impl Authenticator {
         view: &dyn View,
         peer: Option<&PeerCertificates>,
         headers: &HeaderMap,
+        path: &str,
     ) -> Result<UserInfo, Status> {
         let mut tried = false;
         if let Some(peer) = peer {
@@ -88,11 +135,19 @@ impl Authenticator {
             && !token.trim().is_empty()
         {
             tried = true;
+            if let Some(user) = self.tokens.get(token.trim()) {
+                return Ok(authenticated(user.clone()));
+            }
             if let Ok(identity) = self.by_token(view, token.trim(), &[AUDIENCE]) {
                 return Ok(authenticated(identity.user));
             }
         }
-        if tried || !self.anonymous { Err(Status::unauthorized()) } else { Ok(anonymous()) }
+        let open = match &self.anonymous {
+            Anonymous::Refused => false,
+            Anonymous::Allowed => true,
+            Anonymous::At(paths) => paths.iter().any(|open| open == path),
+        };
+        if tried || !open { Err(Status::unauthorized()) } else { Ok(anonymous()) }
     }
 
     /// Returns the Secret that the token of a request is kept in, where it is one of the old kind: namespace and name.
@@ -105,7 +160,7 @@ impl Authenticator {
         let (leaf, intermediates) = chain.split_first()?;
         let now = u64::try_from(self.clock.now().as_second()).ok()?;
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
-        self.verifier.verify_client_cert(leaf, intermediates, now).ok()?;
+        self.verifier.as_ref()?.verify_client_cert(leaf, intermediates, now).ok()?;
         let (_, certificate) = x509_parser::parse_x509_certificate(leaf).ok()?;
         let text = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {
             attribute.as_str().unwrap_or_default().to_owned()
@@ -121,6 +176,19 @@ impl Authenticator {
         );
         Some(authenticated(user))
     }
+}
+
+fn verifier(authorities: &[CertificateDer<'static>]) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
+    if authorities.is_empty() {
+        return Ok(None);
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.clone()).map_err(|error| error.to_string())?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    Ok(Some(built.map_err(|error| error.to_string())?))
 }
 
 fn authenticated(mut user: UserInfo) -> UserInfo {
@@ -147,7 +215,7 @@ mod tests {
         let credentials = pki.client("jane", &["dev"], clock.now()).unwrap();
         let peer = |pem: &str| PeerCertificates(Arc::new(vec![der(pem).unwrap()]));
         let ask = |peer: &PeerCertificates| {
-            authenticator.authenticate(&Objects::default(), Some(peer), &HeaderMap::new())
+            authenticator.authenticate(&Objects::default(), Some(peer), &HeaderMap::new(), "/api")
         };
         let user = ask(&peer(&credentials.certificate)).unwrap();
         assert_eq!(user.username, "jane");
@@ -167,11 +235,11 @@ mod tests {
         let closed = Authenticator::new(pki, clock, false).unwrap();
         let mut headers = HeaderMap::new();
         assert_eq!(
-            open.authenticate(&Objects::default(), None, &headers).unwrap().username,
+            open.authenticate(&Objects::default(), None, &headers, "/api").unwrap().username,
             "system:anonymous"
         );
-        assert_eq!(closed.authenticate(&Objects::default(), None, &headers).unwrap_err().code, 401);
+        assert_eq!(closed.authenticate(&Objects::default(), None, &headers, "/api").unwrap_err().code, 401);
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer nonsense"));
-        assert_eq!(open.authenticate(&Objects::default(), None, &headers).unwrap_err().code, 401);
+        assert_eq!(open.authenticate(&Objects::default(), None, &headers, "/api").unwrap_err().code, 401);
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::api::resources::GroupVersionKind;
 use super::api::{Api, VERSION, timestamp};
 use super::attributes::UserInfo;
+use super::node::kubelet::static_pods;
 use super::object::Fields as _;
 use super::random::hex;
 use super::resource::GroupResource;
@@ -160,27 +161,16 @@ impl Bootstrap<'_> {
     /// Shows the control plane's static Pods as its kubelet mirrors them.
     fn static_pods(&self, node: &str) -> Result<(), StoreError> {
         let nodes = GroupResource::of("", "nodes");
-        let uid = self.api.store().get(&nodes, "", node).map(|node| node.uid().to_owned());
+        let owner = self.api.store().get(&nodes, "", node).map(|entry| entry.object.clone());
         let address = node_address(0);
-        for (_, manifest) in manifests(self.cluster, node, address) {
-            let Ok(mut pod) = super::api::parse_yaml(&manifest) else { continue };
-            let hash = hex(&ring::digest::digest(&ring::digest::SHA256, manifest.as_bytes()).as_ref()[..16]);
-            let name = format!("{}-{node}", pod["metadata"].text("name"));
-            pod["metadata"]["name"] = name.into();
-            for (key, value) in [
-                ("kubernetes.io/config.hash", hash.as_str()),
-                ("kubernetes.io/config.mirror", &hash),
-                ("kubernetes.io/config.seen", &self.now),
-                ("kubernetes.io/config.source", "file"),
-            ] {
-                pod["metadata"]["annotations"][key] = value.into();
-            }
-            pod["metadata"]["ownerReferences"] = json!([{ "apiVersion": "v1", "kind": "Node", "name": node,
-                "uid": uid, "controller": true }]);
+        for (file, manifest) in manifests(self.cluster, node, address) {
+            let path = format!("/etc/kubernetes/manifests/{file}");
+            let Ok(read) = static_pods::parse(&manifest, &path, node, self.api.clock().now()) else {
+                continue;
+            };
+            let mut pod = static_pods::mirror(&read, owner.as_deref());
             pod["metadata"]["generation"] = 1.into();
-            pod["spec"]["nodeName"] = node.into();
             pod["spec"]["preemptionPolicy"] = "PreemptLowerPriority".into();
-            pod["spec"]["tolerations"] = json!([{ "operator": "Exists", "effect": "NoExecute" }]);
             pod["status"] = self.running(&pod, address);
             self.add_as_is(pod)?;
         }
@@ -188,10 +178,7 @@ impl Bootstrap<'_> {
     }
 
     fn running(&self, pod: &Value, address: Ipv4Addr) -> Value {
-        let condition = |kind: &str| {
-            json!({ "type": kind, "status": "True", "observedGeneration": 1, "lastProbeTime": null,
-                "lastTransitionTime": self.now })
-        };
+        let condition = |kind: &str| json!({ "type": kind, "status": "True", "lastProbeTime": null, "lastTransitionTime": self.now });
         let statuses: Vec<Value> = pod["spec"]
             .items("containers")
             .iter()
@@ -211,7 +198,7 @@ impl Bootstrap<'_> {
             })
             .collect();
         let kinds = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
-        json!({ "phase": "Running", "observedGeneration": 1, "conditions": kinds.map(condition),
+        json!({ "phase": "Running", "conditions": kinds.map(condition),
             "hostIP": address.to_string(), "hostIPs": [{ "ip": address.to_string() }],
             "podIP": address.to_string(), "podIPs": [{ "ip": address.to_string() }],
             "startTime": self.now, "containerStatuses": statuses, "qosClass": "Burstable" })

@@ -49,6 +49,8 @@ pub struct Settings {
     pub retry_first: Duration,
     /// The longest delay after failures.
     pub retry_most: Duration,
+    /// `--node-monitor-grace-period`: how long a kubelet may be silent.
+    pub node_grace: Duration,
     /// The delay before a Job's failed Pod is replaced; it doubles with each further failure.
     pub job_back_off: Duration,
 }
@@ -58,6 +60,7 @@ impl Default for Settings {
         Self {
             retry_first: Duration::from_millis(5),
             retry_most: Duration::from_secs(10),
+            node_grace: Duration::from_secs(50),
             job_back_off: Duration::from_secs(1),
         }
     }

@@ -88,9 +88,14 @@ impl EventSink {
     /// Starts the task that writes.
     pub(crate) fn start(client: Client, tasks: &mut tokio::task::JoinSet<()>) -> Self {
         let (queue, mut incoming) = mpsc::unbounded_channel();
+        let mut up = client.api().up();
         tasks.spawn(async move {
             let mut correlator = Correlator::default();
             while let Some(occurrence) = incoming.recv().await {
+                // What cannot be written now is written when somebody listens again.
+                if up.wait_for(|up| *up).await.is_err() {
+                    return;
+                }
                 write(&mut correlator, occurrence).await;
             }
         });

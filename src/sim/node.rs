@@ -5,6 +5,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde_json::Value;
+
+use self::shell::Trace;
+
 mod connections;
 mod environment;
 mod history;
@@ -13,6 +18,7 @@ pub mod images;
 pub(crate) mod kubelet;
 mod logs;
 mod network;
+pub(in crate::sim) mod parts;
 mod process;
 mod register;
 pub mod shell;
@@ -86,6 +92,28 @@ pub trait Machine: Send + Sync + fmt::Debug {
 
     /// Tells whether the container runtime has a handler of this name.
     fn has_runtime(&self, node: &str, handler: &str) -> bool;
+
+    /// Makes a folder or an empty file where a hostPath volume asks for it.
+    fn create(&self, _node: &str, _path: &str, _kind: PathKind) {}
+
+    /// Tells what a program of the control plane does in a container of a static Pod; nothing for other containers. The
+    /// first who asks starts it.
+    fn course(&self, _pod: &Value, _container: &Value, _started: Timestamp) -> Option<Trace> {
+        None
+    }
+
+    /// Ends what runs in a container that was told to end, as far as it has an effect outside of it.
+    fn halt(&self, _pod: &Value, _container: &Value) {}
+
+    /// Answers a probe of a container whose program has an effect outside of it.
+    fn probe(&self, _pod: &Value, _container: &Value, _path: &str) -> Option<Result<(), String>> {
+        None
+    }
+
+    /// Returns what the kubelet of a node goes by, as `/configz` shows it.
+    fn configz(&self, _node: &str) -> Option<Value> {
+        None
+    }
 
     /// Tells whether the kubelet runs; while it does not, nothing is heard of the node.
     fn runs_kubelet(&self, _node: &str) -> bool {
@@ -190,6 +218,33 @@ pub struct Timings {
     pub retry: Duration,
     /// How often a node says that it is there.
     pub heartbeat: Duration,
+    /// How often the folder of the static Pods is looked at.
+    pub watch: Duration,
+    /// How many times faster than in reality probes come and mounts are tried again.
+    pub haste: u32,
+    /// How many times faster than in reality all of that is for static Pods, whose restarts one waits for.
+    pub static_haste: u32,
+}
+
+impl Timings {
+    /// Returns the timings of static Pods: those of reality, so many times faster.
+    pub(crate) fn of_static_pods(&self) -> Self {
+        let haste = self.static_haste.max(1);
+        let real = |millis: u64| Duration::from_millis(millis) / haste;
+        Self {
+            sandbox: real(2000),
+            pull: real(3000),
+            start: real(3000),
+            stop: real(1000),
+            grace: real(31_000),
+            shown: real(1000),
+            back_off: real(10_000),
+            back_off_most: real(300_000),
+            retry: real(12_000),
+            haste,
+            ..self.clone()
+        }
+    }
 }
 
 impl Default for Timings {
@@ -206,6 +261,9 @@ impl Default for Timings {
             back_off_most: Duration::from_secs(300),
             retry: Duration::from_secs(12),
             heartbeat: Duration::from_secs(10),
+            watch: millis(200),
+            haste: 1,
+            static_haste: 10,
         }
     }
 }

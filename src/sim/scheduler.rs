@@ -14,6 +14,7 @@ use super::attributes::UserInfo;
 use super::controllers::engine::{Controller, Cx, Next, Notice};
 use super::controllers::queue::{Key, Queue};
 use super::events::Severity;
+use super::flags::Program;
 use super::meta;
 use super::resource::GroupResource;
 use super::status::Status;
@@ -129,6 +130,10 @@ impl Controller for Scheduler {
 
     fn component(&self) -> &'static str {
         NAME
+    }
+
+    fn program(&self) -> Program {
+        Program::Scheduler
     }
 
     fn follows(&self) -> Vec<GroupResource> {

@@ -5,7 +5,9 @@ mod authority;
 mod control;
 mod host;
 mod kubeconfig;
+mod kubelet;
 mod listener;
+mod parts;
 mod protocol;
 pub mod simulated;
 

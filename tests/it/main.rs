@@ -26,3 +26,4 @@ mod policy;
 mod scenarios;
 mod seed;
 mod sim_api;
+mod sim_nodes;

@@ -217,23 +217,10 @@ impl Chain {
     /// Runs what the settings say.
     ///
     /// # Errors
-    /// A plugin is unknown or not simulated, or both enabled and disabled.
+    /// A plugin is unknown or not simulated, both enabled and disabled, or cannot be made.
     pub fn configured(settings: &Settings) -> Result<Self, SettingsError> {
-        let find = |name: &String| ROWS.iter().find(|row| row.name == name);
-        for name in &settings.enable {
-            match find(name) {
-                None => return Err(SettingsError::UnknownEnabled(name.clone())),
-                Some(row) if row.make.is_none() && !row.by_default => {
-                    return Err(SettingsError::NotSimulated(name.clone()));
-                }
-                Some(_) if settings.disable.contains(name) => {
-                    return Err(SettingsError::Overlap(name.clone()));
-                }
-                Some(_) => {}
-            }
-        }
-        if let Some(name) = settings.disable.iter().find(|name| find(name).is_none()) {
-            return Err(SettingsError::UnknownDisabled(name.clone()));
+        if let Some(fault) = faults(settings).into_iter().next() {
+            return Err(fault);
         }
         if settings.enable.iter().any(|name| name == "ImagePolicyWebhook") && settings.image_policy.is_none()
         {
@@ -244,6 +231,11 @@ impl Chain {
         Ok(Self::build(settings, |row| {
             (row.by_default || named(&settings.enable, row)) && !named(&settings.disable, row)
         }))
+    }
+
+    /// Returns what is wrong with the names of the plugins, in the words of a server that does not start.
+    pub(in crate::sim) fn faults(settings: &Settings) -> Vec<String> {
+        faults(settings).iter().map(ToString::to_string).collect()
     }
 
     fn build(settings: &Settings, is_on: impl Fn(&Row) -> bool) -> Self {
@@ -302,6 +294,24 @@ impl Chain {
     }
 }
 
+fn faults(settings: &Settings) -> Vec<SettingsError> {
+    let find = |name: &String| ROWS.iter().find(|row| row.name == name);
+    let mut faults = Vec::new();
+    let unknown =
+        |list: &[String]| list.iter().filter(|name| find(name).is_none()).cloned().collect::<Vec<_>>();
+    faults.extend(unknown(&settings.enable).into_iter().map(SettingsError::UnknownEnabled));
+    faults.extend(unknown(&settings.disable).into_iter().map(SettingsError::UnknownDisabled));
+    let both: Vec<&str> =
+        settings.enable.iter().filter(|name| settings.disable.contains(name)).map(String::as_str).collect();
+    if !both.is_empty() {
+        faults.push(SettingsError::Overlap(format!("[{}]", both.join(" "))));
+    }
+    let missing = |name: &&String| find(name).is_some_and(|row| row.make.is_none() && !row.by_default);
+    faults
+        .extend(settings.enable.iter().filter(missing).map(|name| SettingsError::NotSimulated(name.clone())));
+    faults
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,6 +347,6 @@ mod tests {
             error(&["ImagePolicyWebhook"], &[]).to_string(),
             "failed to apply admission: couldn't init admission plugin \"ImagePolicyWebhook\": no config specified"
         );
-        assert_eq!(error(&["Priority"], &["Priority"]), SettingsError::Overlap("Priority".into()));
+        assert_eq!(error(&["Priority"], &["Priority"]), SettingsError::Overlap("[Priority]".into()));
     }
 }

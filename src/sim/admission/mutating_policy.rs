@@ -320,7 +320,7 @@ impl Invocation<'_> {
         let old = versioned::versioned(cx, request, self.matched, request.old())
             .await
             .map_err(|status| status.message)?;
-        let host = Host { authorizer: cx.authorizer, user: &request.user };
+        let host = Host { authorizer: &cx.authorizer, user: &request.user };
         let value = expression::request_value(request, self.matched);
         let inputs = Inputs::new(object, &old, &value, namespace, &self.compiled.variables)
             .with_authorizer(&host, request);

@@ -55,9 +55,9 @@ impl Cluster {
     }
 
     fn run<T>(&self, act: impl FnOnce(&AdmissionCx<'_>) -> T) -> T {
-        let authorizer = Authorizer::new(self.modes.clone(), Arc::new(self.store.clone()));
+        let authorizer = Arc::new(Authorizer::new(self.modes.clone(), Arc::new(self.store.clone())));
         let resources = Arc::new(Resources::builtin());
-        act(&AdmissionCx { store: &self.store, authorizer: &authorizer, resources, clock: &self.clock })
+        act(&AdmissionCx { store: &self.store, authorizer, resources, clock: &self.clock })
     }
 }
 

@@ -249,7 +249,7 @@ fn evaluate(
     params: &Value,
     has_params: bool,
 ) -> Verdict {
-    let host = Host { authorizer: cx.authorizer, user: &request.user };
+    let host = Host { authorizer: &cx.authorizer, user: &request.user };
     let inputs = |variables| {
         let inputs = Inputs::new(object, old, request_value, namespace, variables);
         if has_params { inputs.with_params(params) } else { inputs }

@@ -113,7 +113,7 @@ impl Hook {
         if conditions.is_empty() {
             return Ok(true);
         }
-        let host = Host { authorizer: cx.authorizer, user: &request.user };
+        let host = Host { authorizer: &cx.authorizer, user: &request.user };
         let value = expression::request_value(request, matched);
         let object = versioned::versioned(cx, request, matched, request.object()).await?;
         let old = versioned::versioned(cx, request, matched, request.old()).await?;

@@ -66,7 +66,7 @@ impl Api {
             }
         }
         let all = self.store().list(&DEFINITIONS, None);
-        let served = self.0.base.clone().and_definitions(all.iter().map(|entry| &entry.object));
+        let served = self.generation().base.clone().and_definitions(all.iter().map(|entry| &entry.object));
         self.set_resources(served);
         self.register_versions(&now)
     }

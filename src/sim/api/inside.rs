@@ -21,6 +21,7 @@ impl Api {
         name: &str,
         subresource: &str,
     ) -> Result<Call, Status> {
+        self.reachable()?;
         let resources = self.resources();
         let Some(found) = resources.stored(resource).or_else(|| resources.preferred(resource)) else {
             return Err(Status::no_such_path());

@@ -49,6 +49,9 @@ const CHECKS: &[&str] = &[
     "poststarthook/apiservice-openapiv3-controller",
 ];
 
+/// What `/debug/pprof` lists.
+const PROFILES: &str = "<html>\n<head>\n<title>/debug/pprof/</title>\n</head>\n<body>\n/debug/pprof/\n<br>\n<p>Set debug=1 as a query parameter to export in legacy text format</p>\n</body>\n</html>\n";
+
 /// Answers a request for a path.
 pub(crate) fn respond(
     api: &Api,
@@ -99,6 +102,7 @@ pub(crate) fn respond(
         ["openapi", "v3", "api", version] => document(openapi::document(&resources, "", version)),
         ["openapi", "v3", "apis", group, version] => document(openapi::document(&resources, group, version)),
         ["metrics"] => Ok(answer::text(200, metrics(api))),
+        ["debug", "pprof"] if api.generation().profiling => Ok(answer::text(200, PROFILES)),
         [".well-known", "openid-configuration"] => {
             Ok(answer::object(200, &api.openid_configuration(), plain))
         }

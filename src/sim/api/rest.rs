@@ -137,7 +137,7 @@ impl Api {
             object,
             old,
         };
-        escalation::check(self.authorizer(), &write)
+        escalation::check(&self.authorizer(), &write)
     }
 
     pub(super) fn admission_cx(&self) -> AdmissionCx<'_> {

@@ -85,6 +85,7 @@ impl Api {
         let mut record = None;
         let mut is_long = false;
         let answered: Result<Response<Body>, Status> = async {
+            self.reachable()?;
             let info = RequestInfo::read(&parts.method, parts.uri.path(), &query);
             let user = self.authenticate(&parts).inspect_err(|_| {
                 let known = info.as_ref().ok();
@@ -98,7 +99,7 @@ impl Api {
                 is_long = audit::is_long_running(&info);
                 record.received();
             }
-            let user = impersonation::resolve(self.authorizer(), &parts.headers, user)?;
+            let user = impersonation::resolve(&self.authorizer(), &parts.headers, user)?;
             let decided = self.require(&info, &user, &parts.headers);
             if let Some(record) = &mut record {
                 if parts.headers.contains_key("impersonate-user") {

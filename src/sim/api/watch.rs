@@ -42,6 +42,8 @@ struct Watcher {
     deadline: tokio::time::Instant,
     next_bookmark: tokio::time::Instant,
     ended: bool,
+    /// Turns true when the server is stopped.
+    stopped: tokio::sync::watch::Receiver<bool>,
 }
 
 impl Api {
@@ -102,6 +104,7 @@ impl Api {
             deadline: now + timeout,
             next_bookmark: now + BOOKMARKS,
             ended: false,
+            stopped: self.generation().ended(),
         };
         if let Some((revision, mut entries)) = listed {
             self.load(resource, &mut entries).await?;
@@ -125,6 +128,12 @@ impl Api {
     }
 }
 
+/// Waits until the server is stopped.
+async fn stopped(signal: &mut tokio::sync::watch::Receiver<bool>) {
+    // Its sender goes with the cluster, and the watch with it.
+    let _ = signal.wait_for(|stopped| *stopped).await;
+}
+
 /// A stream that says why it cannot go on.
 fn failed(status: &Status) -> Response<Body> {
     let line = watch_line("ERROR", &answer::to_json(&status.to_json()));
@@ -144,6 +153,10 @@ impl Watcher {
             let event = tokio::select! {
                 biased;
                 event = self.changes.next() => event,
+                () = stopped(&mut self.stopped) => {
+                    self.ended = true;
+                    return None;
+                }
                 () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {
                     self.next_bookmark = tokio::time::Instant::now() + BOOKMARKS;
                     // Also takes note of how far the store has come without a change of this resource.

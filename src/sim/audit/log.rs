@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +38,8 @@ pub struct LogFile {
     settings: LogSettings,
     clock: Arc<dyn Clock>,
     open: Mutex<Option<(File, u64)>>,
+    /// What the path leads through, kept open.
+    _folder: Option<File>,
 }
 
 impl LogFile {
@@ -46,7 +49,21 @@ impl LogFile {
     /// Why the file cannot be written, which keeps a server from starting.
     pub fn open(path: &Path, settings: LogSettings, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let opened = append(path)?;
-        Ok(Self { path: path.to_owned(), settings, clock, open: Mutex::new(Some(opened)) })
+        Ok(Self { path: path.to_owned(), settings, clock, open: Mutex::new(Some(opened)), _folder: None })
+    }
+
+    /// As [`LogFile::open`], in a folder that is open already: whoever moves things about there leads nothing out of it.
+    ///
+    /// # Errors
+    /// As [`LogFile::open`].
+    pub fn open_in(
+        folder: File,
+        name: &str,
+        settings: LogSettings,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()));
+        Ok(Self { _folder: Some(folder), ..Self::open(&path, settings, clock)? })
     }
 
     fn write(&self, line: &str) -> io::Result<()> {
@@ -122,7 +139,12 @@ impl Sink for LogFile {
 }
 
 fn append(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path)?;
     let size = file.metadata()?.len();
     Ok((file, size))
 }

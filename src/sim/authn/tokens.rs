@@ -101,6 +101,9 @@ impl Authenticator {
         token: &str,
         audiences: &[&str],
     ) -> Result<TokenIdentity, &'static str> {
+        if !self.accounts {
+            return Err("invalid bearer token");
+        }
         let claims = jwt::verify(self.pki.token_key(), token).ok_or("invalid bearer token")?;
         match claims.text("iss") {
             AUDIENCE => self.bound(view, &claims, audiences),

@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 use super::Settings;
 use super::queue::{Key, Queue};
 use crate::clock::Clock;
+use crate::sim::alive::Gates;
 use crate::sim::attributes::UserInfo;
 use crate::sim::client::Client;
 use crate::sim::events::{EventSink, Recorder};
+use crate::sim::flags::Program;
 use crate::sim::meta;
 use crate::sim::resource::GroupResource;
 use crate::sim::status::Status;
@@ -138,6 +140,11 @@ pub(crate) trait Controller: Send + Sync + 'static {
         String::new()
     }
 
+    /// Returns the program that it is part of: while that does not run, neither does it.
+    fn program(&self) -> Program {
+        Program::ControllerManager
+    }
+
     /// Queues what is to be done although nothing has changed.
     fn begin(&self, _queue: &Queue) {}
 
@@ -171,6 +178,7 @@ pub(crate) fn start(
     client: &Client,
     sink: &EventSink,
     settings: &Arc<Settings>,
+    gates: &Gates,
     tasks: &mut JoinSet<()>,
 ) {
     let mut loops = Vec::new();
@@ -183,19 +191,26 @@ pub(crate) fn start(
         };
         let queue = Arc::new(Queue::default());
         controller.begin(&queue);
-        tasks.spawn(work(controller.clone(), cx.clone(), queue.clone(), ready.clone()));
+        tasks.spawn(work(controller.clone(), cx.clone(), queue.clone(), ready.clone(), gates.clone()));
         loops.push(Loop { controller, cx, queue });
     }
     tasks.spawn(dispatch(loops, client.store().clone(), listed));
 }
 
-async fn work(controller: Arc<dyn Controller>, cx: Cx, queue: Arc<Queue>, mut ready: watch::Receiver<bool>) {
+async fn work(
+    controller: Arc<dyn Controller>,
+    cx: Cx,
+    queue: Arc<Queue>,
+    mut ready: watch::Receiver<bool>,
+    gates: Gates,
+) {
     // What a controller remembers of the objects is complete only when it has seen all of them.
     if ready.wait_for(|listed| *listed).await.is_err() {
         return;
     }
     loop {
         let key = queue.next().await;
+        gates.open(controller.program()).await;
         // One object that a loop stumbles over must not keep it from all others.
         let outcome = AssertUnwindSafe(controller.sync(&cx, &key)).catch_unwind().await;
         match outcome.unwrap_or_else(|_| Err(Status::internal("a control loop failed"))) {

@@ -22,8 +22,6 @@ const LEASES: GroupResource = GroupResource::of("coordination.k8s.io", "leases")
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// `--node-monitor-period`.
 const PERIOD: Duration = Duration::from_secs(5);
-/// `--node-monitor-grace-period`: how long a kubelet may be silent.
-const GRACE: SignedDuration = SignedDuration::from_secs(50);
 /// `--node-startup-grace-period`: how long a kubelet may take to be heard of at all.
 const STARTUP_GRACE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -102,7 +100,8 @@ impl Controller for NodeLifecycle {
         let (seen, before) = self.observe(cx, &node, now);
         let silent = now.duration_since(seen.at);
         let known = meta::condition(&node, "Ready").is_some();
-        let overdue = silent > if known { GRACE } else { STARTUP_GRACE };
+        let grace = SignedDuration::try_from(cx.settings.node_grace).unwrap_or(SignedDuration::MAX);
+        let overdue = silent > if known { grace } else { STARTUP_GRACE };
         let mut node = Value::clone(&node);
         if overdue && mark_unknown(&mut node, now) {
             let (name, updated) = (meta::name(&node).to_owned(), node.clone());
@@ -120,8 +119,8 @@ impl Controller for NodeLifecycle {
             readiness(&node).clone_into(&mut entry.ready);
         }
         // Heartbeats are leases, whose coming is not followed but looked for.
-        let quiet = GRACE.saturating_sub(silent).max(SignedDuration::ZERO).unsigned_abs();
-        Ok(Next::After(quiet.max(PERIOD)))
+        let quiet = grace.saturating_sub(silent).max(SignedDuration::ZERO).unsigned_abs();
+        Ok(Next::After(quiet.max(PERIOD.min(cx.settings.node_grace / 2))))
     }
 }
 

@@ -38,8 +38,8 @@ impl Controller for Quotas {
     }
 
     async fn sync(&self, cx: &Cx, key: &Key) -> Result<Next, Status> {
-        let ledger = cx.client.api().admission().ledger();
-        ledger.recount(cx.store(), cx.clock(), &key.name).await.map_err(Status::internal)?;
+        let admission = cx.client.api().admission();
+        admission.ledger().recount(cx.store(), cx.clock(), &key.name).await.map_err(Status::internal)?;
         Ok(Next::Done)
     }
 }

@@ -14,6 +14,7 @@ use super::process::{Process, Started};
 use super::shell::outside::{Ask, HttpAnswer, Reply, Told};
 use super::shell::{self, Host as _, Trace};
 use crate::sim::api::{Api, Body, Connection, Connector};
+use crate::sim::meta;
 use crate::sim::status::Status;
 
 mod attach;
@@ -131,10 +132,75 @@ pub(super) async fn request(api: &Api, ask: &Ask) -> Told {
     }
 }
 
+impl NodeConnections {
+    /// Refuses what goes through a kubelet that does not run.
+    fn reaches_kubelet(&self, connection: &Connection) -> Result<(), Status> {
+        let object = &connection.object;
+        let node = match object["kind"].as_str() {
+            Some("Node") => meta::name(object),
+            Some("Pod") => object["spec"]["nodeName"].as_str().unwrap_or_default(),
+            _ => return Ok(()),
+        };
+        if node.is_empty() || self.logs.machine().runs_kubelet(node) {
+            return Ok(());
+        }
+        let address = match object["status"]["hostIP"].as_str() {
+            Some(address) => address.to_owned(),
+            None => meta::items(&object["status"]["addresses"])
+                .find(|address| address["type"] == "InternalIP")
+                .and_then(|address| address["address"].as_str())
+                .unwrap_or_default()
+                .to_owned(),
+        };
+        let refused = format!("dial tcp {address}:10250: connect: connection refused");
+        Err(match connection.kind.as_str() {
+            "log" => Status::new(500, "InternalError", {
+                let (namespace, name) = (meta::namespace(object), meta::name(object));
+                let container = &connection.container;
+                format!(
+                    "Get \"https://{address}:10250/containerLogs/{namespace}/{name}/{container}\": {refused}"
+                )
+            }),
+            "proxy" => {
+                Status::new(503, "ServiceUnavailable", format!("error trying to reach service: {refused}"))
+            }
+            _ => Status::new(500, "InternalError", format!("error dialing backend: {refused}")),
+        })
+    }
+
+    /// Answers what is asked of a kubelet through the API.
+    fn proxy_node(&self, connection: &Connection) -> Result<Response<Body>, Status> {
+        let configuration = self.logs.machine().configz(meta::name(&connection.object));
+        match (connection.path.trim_matches('/'), configuration) {
+            ("configz", Some(configuration)) => Ok(answer_json(&configuration)),
+            ("healthz", _) => Ok(answer_text("ok")),
+            (path, _) => Err(Status::not_simulated(&format!("{path:?} of a kubelet"))),
+        }
+    }
+}
+
+fn answer_json(value: &Value) -> Response<Body> {
+    let body = Full::new(bytes::Bytes::from(value.to_string()));
+    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    let json = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    response
+}
+
+fn answer_text(text: &str) -> Response<Body> {
+    let body = http_body_util::Full::new(bytes::Bytes::from(text.to_owned()));
+    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
+    response
+}
+
 #[async_trait]
 impl Connector for NodeConnections {
     async fn connect(&self, connection: Connection) -> Result<Response<Body>, Status> {
+        self.reaches_kubelet(&connection)?;
         match connection.kind.as_str() {
+            "proxy" if connection.object["kind"] == "Node" => self.proxy_node(&connection),
             "log" => logs::respond(&self.logs, &connection),
             "exec" => exec::respond(self, &connection),
             "attach" => attach::respond(self, &connection),

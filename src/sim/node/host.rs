@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,19 +12,23 @@ use tokio::sync::Notify;
 
 use super::images;
 use super::kubelet::{NODES, PODS};
-use super::{LogLine, Machine, NodeLogs, NodeSpec, PathKind};
+use super::parts::{Courses, Parts};
+use super::shell::Trace;
+use super::{LogLine, Machine, NodeLogs, NodeSpec, PathKind, Run};
 use crate::clock::Clock;
 use crate::persist::{self, PersistError, Stored};
 use crate::sim::image::ImageName;
-use crate::sim::meta;
 use crate::sim::object::Fields as _;
+use crate::sim::pod_refs;
 use crate::sim::store::Store;
 
 mod containers;
 mod etcd;
 mod journal;
 mod kernel;
+mod kubelet;
 pub(in crate::sim) mod layout;
+pub(super) mod programs;
 mod services;
 pub mod tree;
 mod units;
@@ -33,11 +37,14 @@ pub use containers::{Container, ContainerState, Mount, NodeImage, PodSandbox};
 pub use etcd::{EtcdClient, EtcdKey};
 pub use journal::JournalLine;
 pub use kernel::{Listener, NodeProcess};
+pub use kubelet::{KubeletAnswer, KubeletRequest};
 pub use services::UnitError;
 pub use tree::Tree;
 pub use units::{Active, Enablement, Exit, Load, Unit};
 
+pub(in crate::sim::node) use containers::{StaticContainer, StaticSandbox, id_of};
 pub(in crate::sim) use journal::klog;
+pub(in crate::sim) use kubelet::Asks;
 pub(in crate::sim) use units::split as split_words;
 
 use containers::Runtime;
@@ -64,6 +71,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     store: Store,
     state: Mutex<State>,
+    /// Where programs of the control plane take effect, and how much faster than in reality.
+    parts: OnceLock<(Arc<dyn Parts>, u32)>,
     /// Somebody has done something that the machine's loops are to look at.
     stirred: Notify,
 }
@@ -76,6 +85,9 @@ struct State {
     pids: Pids,
     kernel: Kernel,
     runtime: Runtime,
+    courses: Courses,
+    /// What the kubelet goes by, while it runs.
+    kubelet: Option<kubelet::Running>,
 }
 
 /// What of a machine is kept beside its files.
@@ -177,6 +189,7 @@ impl NodeHost {
             clock,
             store,
             state: Mutex::new(state),
+            parts: OnceLock::new(),
             stirred: Notify::new(),
         }));
         host.boot(&stopped, &started);
@@ -275,7 +288,7 @@ impl NodeHost {
     /// Returns the Pods of this node that its kubelet has from the API.
     fn pods(&self) -> Vec<Arc<Value>> {
         let all = self.0.store.list(&PODS, None).into_iter().map(|entry| entry.object.clone());
-        all.filter(|pod| pod["spec"]["nodeName"] == self.name()).collect()
+        all.filter(|pod| pod["spec"]["nodeName"] == self.name() && !pod_refs::is_mirror(pod)).collect()
     }
 
     /// Returns the sandboxes, the newest first, as `crictl pods` does.
@@ -303,21 +316,34 @@ impl NodeHost {
     /// Returns the log of a container; nothing when there is no such container. Ids may be cut short.
     pub fn container_log(&self, id: &str, logs: &NodeLogs) -> Option<Vec<LogLine>> {
         let container = self.container(id)?;
-        if let Some(lines) = self.lock().runtime.logs.get(&container.id) {
-            return Some(lines.clone());
+        let pod = self.lock().runtime.pods.get(&container.sandbox).cloned();
+        if let Some(pod) = pod {
+            let started = container.started?;
+            let run =
+                Run::of(&container.name, &container.pod_uid, &container.id, started, container.finished);
+            return Some(logs.lines(&pod, &run, self.now()));
         }
         let pod = self.0.store.get(&PODS, &container.namespace, &container.pod)?;
-        let previous = container.state == ContainerState::Exited;
-        let current = logs.run(&pod.object, &container.name, false).ok().flatten();
-        let run = current
-            .filter(|run| run.id().ends_with(&container.id))
-            .or_else(|| logs.run(&pod.object, &container.name, previous).ok().flatten());
-        run.map(|run| logs.lines(&pod.object, &run, self.now()))
+        let run = |previous| logs.run(&pod.object, &container.name, previous).ok().flatten();
+        let run = run(false).filter(|run| run.id().ends_with(&container.id)).or_else(|| run(true))?;
+        Some(logs.lines(&pod.object, &run, self.now()))
     }
 
-    /// Returns what a container of a static Pod has written; nothing for all others.
-    pub(in crate::sim) fn static_log(&self, id: &str) -> Option<Vec<LogLine>> {
-        self.lock().runtime.logs.get(id).cloned()
+    /// Takes the static Pods as they are now.
+    pub(in crate::sim::node) fn show_static(&self, shown: Vec<StaticSandbox>) {
+        self.lock().runtime.show(shown);
+    }
+
+    /// Notes that a static Pod has ended.
+    pub(in crate::sim::node) fn end_static(&self, sandbox: &str, uid: &str) {
+        let mut state = self.lock();
+        state.runtime.end(sandbox);
+        state.courses.forget(uid);
+    }
+
+    /// Returns the address of the API server among the nodes.
+    pub(in crate::sim::node) fn api_address(&self) -> std::net::Ipv4Addr {
+        crate::sim::bootstrap::node_address(0)
     }
 
     /// Returns a container by the beginning of its id, where that is one alone.
@@ -590,6 +616,33 @@ impl Machine for Hosts {
 
     fn has_runtime(&self, _node: &str, handler: &str) -> bool {
         matches!(handler, "" | "runc")
+    }
+
+    fn create(&self, node: &str, path: &str, kind: PathKind) {
+        let Some(host) = self.get(node) else { return };
+        // What cannot be made is found missing a moment later.
+        let _ = match kind {
+            PathKind::File => host.tree().write(path, "", 0o644),
+            _ => host.tree().create_dir(path, 0o755),
+        };
+    }
+
+    fn course(&self, pod: &Value, container: &Value, started: Timestamp) -> Option<Trace> {
+        self.get(pod["spec"].text("nodeName"))?.course(pod, container, started)
+    }
+
+    fn halt(&self, pod: &Value, container: &Value) {
+        if let Some(host) = self.get(pod["spec"].text("nodeName")) {
+            host.halt_program(pod, container);
+        }
+    }
+
+    fn probe(&self, pod: &Value, container: &Value, path: &str) -> Option<Result<(), String>> {
+        self.get(pod["spec"].text("nodeName"))?.probe_program(pod, container, path)
+    }
+
+    fn configz(&self, node: &str) -> Option<Value> {
+        self.get(node)?.configz()
     }
 
     fn runs_kubelet(&self, node: &str) -> bool {

@@ -15,6 +15,7 @@ use crate::sim::attributes::UserInfo;
 use crate::sim::client::DeleteOptions;
 use crate::sim::controllers::engine::{Controller, Cx, Next, Notice};
 use crate::sim::controllers::queue::{Key, Queue};
+use crate::sim::flags::Program;
 use crate::sim::meta;
 use crate::sim::object;
 use crate::sim::pod_refs;
@@ -28,6 +29,7 @@ mod pod;
 mod probe;
 mod runtime;
 mod start;
+pub(in crate::sim) mod static_pods;
 mod status;
 mod stop;
 #[cfg(test)]
@@ -128,6 +130,10 @@ impl Controller for Kubelet {
 
     fn host(&self) -> String {
         self.node.name.clone()
+    }
+
+    fn program(&self) -> Program {
+        Program::Kubelet
     }
 
     fn follows(&self) -> Vec<GroupResource> {

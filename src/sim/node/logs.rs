@@ -39,6 +39,17 @@ pub struct Run {
 }
 
 impl Run {
+    /// Describes the run of a container that the API does not know of.
+    pub(super) fn of(
+        container: &str,
+        uid: &str,
+        id: &str,
+        started: Timestamp,
+        ended: Option<Timestamp>,
+    ) -> Self {
+        Self { container: container.to_owned(), uid: uid.to_owned(), id: id.to_owned(), started, ended }
+    }
+
     /// Returns the id of the container.
     pub(super) fn id(&self) -> &str {
         &self.id
@@ -145,6 +156,11 @@ impl NodeLogs {
     pub(super) fn latest(&self, pod: &Value) -> Option<Arc<Value>> {
         let entry = self.store.get(&kubelet::PODS, meta::namespace(pod), meta::name(pod))?;
         Some(entry.object.clone())
+    }
+
+    /// Returns what is under the nodes.
+    pub(super) fn machine(&self) -> &dyn Machine {
+        &*self.machine
     }
 
     /// Returns the changes of all Pods from now on.

@@ -315,6 +315,9 @@ impl Process<'_> {
 
     /// Tells what the process has done by `now`.
     pub fn trace(&self, started: Timestamp, now: Timestamp) -> Trace {
+        if let Some(course) = self.machine.course(self.pod, self.container, started) {
+            return course;
+        }
         let passed = now.duration_since(started).unsigned_abs();
         let start = self.start(started);
         let (argv, own) = self.argv(&start.env);

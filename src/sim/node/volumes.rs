@@ -40,6 +40,14 @@ pub(super) fn mount(store: &Store, machine: &dyn Machine, pod: &Value, node: &st
                     "MountVolume.SetUp failed for volume {name:?} : hostPath type check failed: {path} is not {what}"
                 ));
             }
+            if kind.is_none() {
+                match wanted {
+                    "FileOrCreate" => machine.create(node, path, PathKind::File),
+                    // Of a volume without a type the runtime makes a folder.
+                    "DirectoryOrCreate" | "" => machine.create(node, path, PathKind::Folder),
+                    _ => {}
+                }
+            }
         }
     }
     for claim in pod_refs::claims(pod) {

@@ -1,6 +1,6 @@
 //! One simulated cluster, brought up from its parts: in memory for tests, or on disk as the server hosts it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::authority::Keys;
-use super::{ServerError, kubeconfig, listener};
+use super::listener::{Front, TlsSettings};
+use super::parts::ControlPlaneParts;
+use super::{ServerError, kubeconfig, kubelet, listener};
 use crate::clock::Clock;
 use crate::persist::{self, Stored};
 use crate::sim::admission::{Chain, Settings, SettingsError};
+use crate::sim::alive::Gates;
 use crate::sim::api::resources::Resources;
 use crate::sim::api::{Api, Parts};
+use crate::sim::apiserver;
 use crate::sim::attributes::UserInfo;
 use crate::sim::authn::Authenticator;
 use crate::sim::authz::Mode;
@@ -22,7 +26,8 @@ use crate::sim::bootstrap;
 use crate::sim::client::Client;
 use crate::sim::control_plane::{ControlPlane, Plan};
 use crate::sim::controllers::Authority;
-use crate::sim::node::host::{self, Hosts, NodeHost};
+use crate::sim::flags::Program;
+use crate::sim::node::host::{self, Hosts, KubeletAnswer, KubeletRequest, NodeHost};
 use crate::sim::node::tools;
 use crate::sim::node::{NodeConnections, NodeLogs, NodeSpec};
 use crate::sim::pki::Pki;
@@ -65,28 +70,10 @@ pub struct ApiServerFlags {
     pub feature_gates: Vec<String>,
 }
 
-/// The versions that can be switched on, and the feature that each of them belongs to.
-const OPTIONAL: [(&str, &str); 1] = [("admissionregistration.k8s.io/v1beta1", "MutatingAdmissionPolicy")];
-
 impl ApiServerFlags {
     /// Returns what is served.
     fn resources(&self) -> Resources {
-        let is_on = |list: &[String], names: &[&str]| {
-            let on = |entry: &String| {
-                let (name, value) = entry.split_once('=').unwrap_or((entry, "true"));
-                names.contains(&name) && value == "true"
-            };
-            list.iter().any(on)
-        };
-        let versions: Vec<&str> = OPTIONAL
-            .iter()
-            .filter(|(version, feature)| {
-                is_on(&self.runtime_config, &[version, "api/beta", "api/all"])
-                    && is_on(&self.feature_gates, &[feature, "AllBeta"])
-            })
-            .map(|(version, _)| *version)
-            .collect();
-        Resources::with_versions(&versions)
+        Resources::with_versions(&apiserver::versions(&self.runtime_config, &self.feature_gates))
     }
 
     /// Makes the admission plugins.
@@ -145,6 +132,8 @@ pub struct SimulatedCluster {
     control_plane: Option<ControlPlane>,
     /// The machines of its nodes; a cluster in memory has none.
     hosts: Option<Hosts>,
+    control: Arc<ControlPlaneParts>,
+    front: Option<Arc<Front>>,
 }
 
 impl SimulatedCluster {
@@ -211,10 +200,25 @@ impl SimulatedCluster {
             authenticator,
         };
         let api = Api::new(store, parts);
+        let gates = Gates::new(&api);
+        let with_machines = hosts.is_some();
+        if with_machines {
+            // The manifests on the node say with what it begins.
+            api.end();
+        }
         bootstrap::run(&api, &config.name, &config.nodes)?;
         api.refresh_definitions()?;
+        let control = Arc::new(ControlPlaneParts::new(&api, &gates, &config.name, &config.nodes));
+        for host in hosts.iter().flat_map(Hosts::iter).filter(|host| host.spec().control_plane) {
+            host.set_parts(control.clone(), plan.timings.static_haste);
+        }
+        if with_machines {
+            for program in [Program::ControllerManager, Program::Scheduler, Program::Etcd] {
+                gates.set(program, false);
+            }
+        }
         let authority: Arc<dyn Authority> = Arc::new(Keys(api.clone()));
-        let control_plane = ControlPlane::start(&api, &authority, plan);
+        let control_plane = ControlPlane::start(&api, &authority, plan, &gates, hosts.as_ref());
         api.set_connector(Arc::new(NodeConnections::new(control_plane.logs().clone())));
         let mut cluster = Self {
             config,
@@ -224,6 +228,8 @@ impl SimulatedCluster {
             tasks: JoinSet::new(),
             control_plane: Some(control_plane),
             hosts,
+            control,
+            front: None,
         };
         cluster.tasks.spawn(cluster.api.clone().clear_up_definitions());
         cluster.start_maintenance();
@@ -266,18 +272,21 @@ impl SimulatedCluster {
         if let Some(address) = self.address {
             return Ok(address);
         }
-        let listener = listener::bind(self.config.port).await?;
-        let address = listener.local_addr().map_err(ServerError::Listen)?;
-        let acceptor = listener::acceptor(self.api.pki())?;
+        let front = Arc::new(Front::reserve(self.config.port)?);
+        let address = front.address();
         if let Some(hosts) = &self.hosts {
-            let before = format!("https://{}:{}", Ipv4Addr::LOCALHOST, self.config.port);
-            let written = host::layout::address(hosts, &before, &listener::url(address));
+            let written = host::layout::address(hosts, &listener::url(address));
             written.map_err(ServerError::Nodes)?;
         }
         self.config.port = address.port();
         self.api.set_address(address.to_string());
         self.address = Some(address);
-        self.tasks.spawn(listener::serve(listener, acceptor, self.api.clone()));
+        if self.hosts.is_some() {
+            self.control.set_front(front.clone());
+        } else {
+            front.open(listener::acceptor(self.api.pki(), &TlsSettings::default())?, self.api.clone());
+        }
+        self.front = Some(front);
         if let (Some(hosts), Some(control_plane)) = (&self.hosts, &self.control_plane) {
             let client = self.api.client(UserInfo::named(ADMIN.0, &[ADMIN.1]));
             tools::listen(hosts, control_plane.logs(), &client, &mut self.tasks)
@@ -344,6 +353,11 @@ impl SimulatedCluster {
         self.hosts.as_ref()?.get(node)
     }
 
+    /// Answers a request to a port of the kubelet of a node, as it is configured; nothing where there is no such node.
+    pub fn ask_kubelet(&self, node: &str, request: &KubeletRequest) -> Option<KubeletAnswer> {
+        Some(kubelet::answer(&self.api, self.host(node)?, request))
+    }
+
     /// Returns the logs of the containers.
     pub fn logs(&self) -> Option<&NodeLogs> {
         self.control_plane.as_ref().map(ControlPlane::logs)
@@ -376,6 +390,9 @@ impl SimulatedCluster {
     pub async fn stop(mut self) -> Result<(), ServerError> {
         if let Some(control_plane) = self.control_plane.take() {
             control_plane.stop().await;
+        }
+        if let Some(front) = self.front.take() {
+            front.close();
         }
         self.tasks.shutdown().await;
         let store = self.api.store().clone();

@@ -221,8 +221,9 @@ fn the_room_of_one_is_not_given_to_two() {
     let plugin = plugin();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let authorizer = crate::sim::authz::Authorizer::new(vec![], Arc::new(cluster.store.clone()));
+    let authorizer = Arc::new(authorizer);
     let resources = Arc::new(crate::sim::api::resources::Resources::builtin());
-    let cx = AdmissionCx { store: &cluster.store, authorizer: &authorizer, resources, clock: &cluster.clock };
+    let cx = AdmissionCx { store: &cluster.store, authorizer, resources, clock: &cluster.clock };
     let attempt = async |name: &str| {
         let object = json!({"metadata": {"name": name, "namespace": "n"}});
         let mut request = create("", "secrets", object.clone());

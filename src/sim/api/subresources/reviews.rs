@@ -26,7 +26,7 @@ impl Api {
         }
         call.options = request.options("CreateOptions")?;
         let mut object = self.decode_as(call, &resource.gvk(), request)?;
-        let authorizer = self.authorizer();
+        let authorizer = &*self.authorizer();
         let answered = match resource.plural.as_str() {
             "bindings" => {
                 object["metadata"].text("name").clone_into(&mut call.name);

@@ -57,7 +57,8 @@ async fn an_approved_request_becomes_a_certificate_that_lets_its_user_in() {
         assert_eq!(span, 86_400);
     }
     let (authenticator, peer) = (lab.client.api().authenticator(), PeerCertificates(Arc::new(vec![der])));
-    let user = authenticator.authenticate(lab.client.store(), Some(&peer), &HeaderMap::new()).unwrap();
+    let user =
+        authenticator.authenticate(lab.client.store(), Some(&peer), &HeaderMap::new(), "/api").unwrap();
     assert_eq!(user.username, "mary");
     assert!(user.in_group("dev") && user.in_group("system:authenticated"), "{user:?}");
     request(&lab, "denied", CLIENT, &asked, &["client auth"], None).await;

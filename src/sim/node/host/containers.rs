@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::sim::meta;
-use crate::sim::node::LogLine;
 use crate::sim::object::Fields as _;
 use crate::sim::random::hex;
 
@@ -118,35 +117,101 @@ pub struct NodeImage {
     pub size: u64,
 }
 
-/// What the runtime holds of static Pods, with their logs.
+/// What the runtime holds of static Pods.
 #[derive(Debug, Default)]
 pub(super) struct Runtime {
     pub sandboxes: Vec<PodSandbox>,
     pub containers: Vec<Container>,
-    pub logs: BTreeMap<String, Vec<LogLine>>,
+    /// The Pods themselves, by the ids of their sandboxes.
+    pub pods: BTreeMap<String, Value>,
+}
+
+/// How many sandboxes that have ended are shown.
+const ENDED: usize = 3;
+
+/// A static Pod as its kubelet has it.
+#[derive(Debug)]
+pub(in crate::sim::node) struct StaticSandbox {
+    pub id: String,
+    pub uid: String,
+    pub pod: Value,
+    pub address: String,
+    pub started: Timestamp,
+    pub containers: Vec<StaticContainer>,
+}
+
+/// A run of a container of a static Pod.
+#[derive(Debug)]
+pub(in crate::sim::node) struct StaticContainer {
+    pub id: String,
+    pub spec: Value,
+    pub state: ContainerState,
+    pub started: Option<Timestamp>,
+    pub finished: Option<Timestamp>,
+    pub code: i32,
+    pub reason: String,
+    pub attempt: u32,
 }
 
 impl Runtime {
-    pub fn container(&mut self, id: &str) -> Option<&mut Container> {
-        self.containers.iter_mut().find(|container| container.id == id)
+    /// Takes the static Pods as they are now.
+    pub fn show(&mut self, shown: Vec<StaticSandbox>) {
+        self.containers.clear();
+        let mut ended: Vec<PodSandbox> = self.sandboxes.drain(..).filter(|sandbox| !sandbox.ready).collect();
+        ended.truncate(ENDED);
+        self.pods.retain(|id, _| ended.iter().any(|sandbox| sandbox.id == *id));
+        for sandbox in shown {
+            let pod = &sandbox.pod;
+            let network = pod["spec"]["hostNetwork"] == true;
+            self.sandboxes.push(PodSandbox {
+                id: sandbox.id.clone(),
+                created: sandbox.started,
+                ready: true,
+                name: meta::name(pod).to_owned(),
+                namespace: meta::namespace(pod).to_owned(),
+                uid: sandbox.uid.clone(),
+                attempt: 0,
+                runtime: String::new(),
+                ip: if network { String::new() } else { sandbox.address.clone() },
+                labels: texts(&pod["metadata"]["labels"]),
+                annotations: texts(&pod["metadata"]["annotations"]),
+            });
+            for run in sandbox.containers {
+                self.containers.push(Container {
+                    id: run.id,
+                    image: run.spec.text("image").to_owned(),
+                    image_id: image_id(run.spec.text("image")),
+                    created: run.started.unwrap_or(sandbox.started),
+                    started: run.started,
+                    finished: run.finished,
+                    state: run.state,
+                    exit_code: run.code,
+                    reason: run.reason,
+                    name: run.spec.text("name").to_owned(),
+                    attempt: run.attempt,
+                    sandbox: sandbox.id.clone(),
+                    pod: meta::name(pod).to_owned(),
+                    namespace: meta::namespace(pod).to_owned(),
+                    pod_uid: sandbox.uid.clone(),
+                    command: command_of(&run.spec),
+                    mounts: mounts_of(pod, &run.spec),
+                    spec: run.spec,
+                });
+            }
+            self.pods.insert(sandbox.id, sandbox.pod);
+        }
+        self.sandboxes.extend(ended);
     }
 
-    pub fn sandbox(&mut self, id: &str) -> Option<&mut PodSandbox> {
-        self.sandboxes.iter_mut().find(|sandbox| sandbox.id == id)
-    }
-
-    /// Forgets a container with its log.
-    pub fn remove_container(&mut self, id: &str) {
-        self.containers.retain(|container| container.id != id);
-        self.logs.remove(id);
-    }
-
-    pub fn log(&mut self, id: &str, at: Timestamp, error: bool, text: &str) {
-        const KEPT: usize = 5000;
-        let lines = self.logs.entry(id.to_owned()).or_default();
-        lines.extend(text.split('\n').map(|text| LogLine { at, error, text: text.to_owned() }));
-        let over = lines.len().saturating_sub(KEPT);
-        lines.drain(..over);
+    /// Notes that a sandbox has ended; its containers go with it.
+    pub fn end(&mut self, id: &str) {
+        if let Some(at) = self.sandboxes.iter().position(|sandbox| sandbox.id == id) {
+            let mut sandbox = self.sandboxes.remove(at);
+            sandbox.ready = false;
+            // The newest first, so that the oldest are forgotten.
+            self.sandboxes.insert(0, sandbox);
+        }
+        self.containers.retain(|container| container.sandbox != id);
     }
 }
 

@@ -131,6 +131,11 @@ impl NodeHost {
         self.containers().into_iter().find(is_etcd)
     }
 
+    /// Tells whether an etcd runs here that can be connected to.
+    pub(in crate::sim) fn shows_etcd(&self) -> bool {
+        self.etcd_container().is_some()
+    }
+
     /// Tries to connect as a client does.
     ///
     /// # Errors

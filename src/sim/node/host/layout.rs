@@ -278,20 +278,24 @@ fn unlistened(nodes: &[NodeSpec]) -> String {
     format!("https://{address}:6443")
 }
 
-/// Writes the URL of the API into the kubeconfigs of the nodes, in place of the one that it had.
+/// Writes the URL of the API into the kubeconfigs of the nodes, in place of that of this cluster before or of the one that
+/// it was copied from.
 ///
 /// # Errors
 /// As writing a file fails.
-pub(in crate::sim) fn address(hosts: &super::Hosts, before: &str, url: &str) -> std::io::Result<()> {
-    let nodes: Vec<NodeSpec> = hosts.iter().map(|host| host.spec().clone()).collect();
-    let first = nodes.iter().find(|node| node.control_plane).cloned();
-    let fresh = unlistened(&first.into_iter().collect::<Vec<_>>());
+pub(in crate::sim) fn address(hosts: &super::Hosts, url: &str) -> std::io::Result<()> {
+    const LOCAL: &str = "    server: https://127.0.0.1:";
+    let first: Vec<NodeSpec> = hosts.control_plane().map(|host| host.spec().clone()).into_iter().collect();
+    let fresh = format!("    server: {}", unlistened(&first));
     for host in hosts.iter() {
         for name in KUBECONFIGS {
             let path = format!("/etc/kubernetes/{name}.conf");
             let Ok(text) = host.tree().read_text(&path) else { continue };
-            let line = |url: &str| format!("    server: {url}\n");
-            let changed = text.replace(&line(before), &line(url)).replace(&line(&fresh), &line(url));
+            let line = |line: &str| {
+                let own = line == fresh || line.starts_with(LOCAL);
+                if own { format!("    server: {url}\n") } else { format!("{line}\n") }
+            };
+            let changed: String = text.lines().map(line).collect();
             if changed != text {
                 host.tree().write(&path, changed, 0o600)?;
             }

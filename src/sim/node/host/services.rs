@@ -335,7 +335,7 @@ impl NodeHost {
             }
         }
         if name == KUBELET {
-            self.kubelet_stopped(state);
+            state.kubelet = None;
         }
     }
 
@@ -443,18 +443,6 @@ impl NodeHost {
     /// Tells whether the kubelet runs.
     pub fn kubelet_runs(&self) -> bool {
         self.lock().services.get(KUBELET).is_some_and(|service| service.active == Active::Active)
-    }
-
-    /// Returns where the kubelet listens.
-    pub(super) fn kubelet_ports(&self) -> Vec<(String, u16)> {
-        vec![("127.0.0.1".to_owned(), 10248), ("*".to_owned(), 10250)]
-    }
-
-    fn kubelet_stopped(&self, _state: &mut State) {}
-
-    /// Lets the kubelet read its configuration; on failure its journal says why.
-    fn kubelet_started(&self, _state: &mut State, _command: &[String], _pid: u32) -> Result<(), ()> {
-        Ok(())
     }
 }
 

@@ -41,6 +41,22 @@ impl Tree {
         }
     }
 
+    /// Tells what is known of a path without opening it; links are followed.
+    ///
+    /// # Errors
+    /// As looking at a file fails.
+    pub(in crate::sim) fn stat(&self, path: &str) -> io::Result<tree::Facts> {
+        self.files()?.stat(path)
+    }
+
+    /// Opens a folder, which stays the same whatever becomes of its path.
+    ///
+    /// # Errors
+    /// As opening a folder fails.
+    pub(in crate::sim) fn open_folder(&self, path: &str) -> io::Result<fs::File> {
+        Ok(self.files()?.open_folder(path)?.into())
+    }
+
     /// Reads a regular file, unless it is huge.
     ///
     /// # Errors

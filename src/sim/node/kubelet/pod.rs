@@ -158,6 +158,7 @@ impl<'a> Round<'a> {
             // Ever farther apart, up to two minutes.
             let delay =
                 Duration::from_millis(500).saturating_mul(1 << attempts.min(8)).min(Duration::from_secs(122));
+            let delay = delay / self.kubelet.timings.haste.max(1);
             return self.later(attempts, delay);
         }
         if let Err(why) = self.check_sandbox() {

@@ -45,6 +45,7 @@ impl Round<'_> {
         let spec = self.runtime.containers[index].spec[field].clone();
         let seconds = |name: &str, default: i64| {
             Duration::from_secs(u64::try_from(meta::int(&spec[name], default)).unwrap_or_default())
+                / self.kubelet.timings.haste.max(1)
         };
         let mut state = self.runtime.containers[index].probes.get(kind).cloned().unwrap_or_default();
         let due = match state.next {
@@ -57,7 +58,8 @@ impl Round<'_> {
             self.wake_at(due);
             return;
         }
-        let period = seconds("periodSeconds", 10).max(Duration::from_secs(1));
+        let period =
+            seconds("periodSeconds", 10).max(Duration::from_secs(1) / self.kubelet.timings.haste.max(1));
         let mut next = Some(after(self.now, period));
         let title = match kind {
             "startup" => "Startup",
@@ -171,6 +173,10 @@ impl Round<'_> {
         let path = action["path"].as_str().filter(|path| !path.is_empty()).unwrap_or("/");
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let scheme = action["scheme"].as_str().unwrap_or("HTTP").to_lowercase();
+        let container = &self.runtime.containers[index].spec;
+        if let Some(answer) = self.kubelet.machine.probe(self.pod, container, &path) {
+            return answer;
+        }
         if !self.answers(index, port) {
             return Err(format!(
                 "Get \"{scheme}://{host}:{port}{path}\": dial tcp {host}:{port}: connect: connection refused"

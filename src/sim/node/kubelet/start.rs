@@ -82,7 +82,7 @@ impl Round<'_> {
             self.runtime.containers[index].wait("ImagePullBackOff", shown);
             return;
         }
-        let delay = go_duration(self.crash_delay(index));
+        let delay = go_duration(self.crash_delay(index) * self.kubelet.timings.haste.max(1));
         let text = format!("Back-off restarting failed container {name} in pod {}", self.full_name());
         self.event(index, Warning, "BackOff", text);
         let shown = format!("back-off {delay} restarting failed container={name} pod={}", self.full_name());

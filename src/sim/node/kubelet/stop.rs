@@ -72,6 +72,7 @@ impl Round<'_> {
         }
         let process = self.process(index);
         let trace = process.trace(since, self.now);
+        self.kubelet.machine.halt(self.pod, &self.runtime.containers[index].spec);
         let timings = &self.kubelet.timings;
         let grace = Duration::from_secs(u64::try_from(grace).unwrap_or_default()).min(timings.grace);
         let (delay, code) = match process.on_term(&trace) {
