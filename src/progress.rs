@@ -148,7 +148,7 @@ impl Progress {
             of.entry(&attempt.scenario).or_default().push(attempt);
         }
         let mut scenarios: Vec<ScenarioProgress> =
-            of.iter().filter_map(|(_, attempts)| scenario(attempts, exercises, track, now)).collect();
+            of.values().filter_map(|attempts| scenario(attempts, exercises, track, now)).collect();
         scenarios.sort_by(|a, b| b.last_tried.cmp(&a.last_tried).then_with(|| a.scenario.cmp(&b.scenario)));
         let domains: Vec<DomainProgress> =
             track.domains.iter().map(|domain| of_domain(domain, exercises, &scenarios, track)).collect();

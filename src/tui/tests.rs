@@ -51,7 +51,7 @@ fn task(number: usize) -> ExamTaskStatus {
             number,
             scenario: format!("scenario-{number}"),
             host: format!("cks{}", 1000 + number * 271),
-            weight: if number % 3 == 0 { 10 } else { 4 },
+            weight: if number.is_multiple_of(3) { 10 } else { 4 },
             minutes: 7,
         },
         title: match number {

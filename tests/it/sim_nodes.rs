@@ -1,7 +1,6 @@
 //! The machines under simulated nodes, by what becomes of the cluster when somebody edits their files. The real kubectl
 //! asks.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -272,12 +271,13 @@ async fn a_static_pod_is_mirrored_and_comes_back_when_its_mirror_is_deleted() {
 async fn node_restriction_is_what_keeps_a_kubelet_from_labelling_itself() {
     let lab = Lab::new().await;
     lab.answers().await;
-    let pem = lab.host().tree().link_target("/var/lib/kubelet/pki/kubelet-client-current.pem").unwrap();
-    let pem = format!("{}{pem}", lab.host().root().display());
+    let pem = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&pem, lab.host().tree().read("/var/lib/kubelet/pki/kubelet-client-current.pem").unwrap())
+        .unwrap();
     let label = format!(
         "kubectl --server $URL --certificate-authority $ROOT/etc/kubernetes/pki/ca.crt --client-certificate {0} --client-key {0} \
          --kubeconfig /dev/null label node control-plane node-restriction.kubernetes.io/x=y --overwrite",
-        PathBuf::from(pem).display()
+        pem.path().display()
     );
     let (_, text) = lab.run(&label).await;
     assert!(text.contains("is not allowed to modify labels: node-restriction.kubernetes.io/x"), "{text}");

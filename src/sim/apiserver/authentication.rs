@@ -54,7 +54,7 @@ pub(super) fn anonymous(
 fn by_file(path: &str, text: &str) -> Result<Option<Anonymous>, String> {
     let failed =
         |why: String| format!("failed to load authentication configuration from file {path:?}: {why}");
-    let document = document(text).map_err(|why| failed(why))?;
+    let document = document(text).map_err(failed)?;
     let (version, name) = kind(&document);
     if !VERSIONS.contains(&version) || name != "AuthenticationConfiguration" {
         return Err(failed(format!(

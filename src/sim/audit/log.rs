@@ -1,18 +1,17 @@
 //! The log file: a line an event, rotated by size and cleared of old ones as the API server's flags say.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::strtime;
+use rustix::fs::{Mode, OFlags};
 
 use super::Sink;
 use crate::clock::Clock;
+use crate::sim::node::tree::Tree;
 
 /// What a rotated file has between its stem and its ending, in UTC.
 const STAMP: &str = "%Y-%m-%dT%H-%M-%S.%3f";
@@ -34,36 +33,21 @@ pub struct LogSettings {
 /// A log file on a node.
 #[derive(Debug)]
 pub struct LogFile {
-    path: PathBuf,
+    tree: Tree,
+    path: String,
     settings: LogSettings,
     clock: Arc<dyn Clock>,
     open: Mutex<Option<(File, u64)>>,
-    /// What the path leads through, kept open.
-    _folder: Option<File>,
 }
 
 impl LogFile {
-    /// Appends to the file at `path`, which is created when the first event comes.
+    /// Appends to the file at `path` of a node's files, wherever links lead within them; makes it where it is not.
     ///
     /// # Errors
     /// Why the file cannot be written, which keeps a server from starting.
-    pub fn open(path: &Path, settings: LogSettings, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let opened = append(path)?;
-        Ok(Self { path: path.to_owned(), settings, clock, open: Mutex::new(Some(opened)), _folder: None })
-    }
-
-    /// As [`LogFile::open`], in a folder that is open already: whoever moves things about there leads nothing out of it.
-    ///
-    /// # Errors
-    /// As [`LogFile::open`].
-    pub fn open_in(
-        folder: File,
-        name: &str,
-        settings: LogSettings,
-        clock: Arc<dyn Clock>,
-    ) -> io::Result<Self> {
-        let path = PathBuf::from(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()));
-        Ok(Self { _folder: Some(folder), ..Self::open(&path, settings, clock)? })
+    pub fn open(tree: Tree, path: &str, settings: LogSettings, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let opened = append(&tree, path)?;
+        Ok(Self { tree, path: path.to_owned(), settings, clock, open: Mutex::new(Some(opened)) })
     }
 
     fn write(&self, line: &str) -> io::Result<()> {
@@ -78,7 +62,7 @@ impl LogFile {
         }
         let (file, size) = match &mut *open {
             Some(open) => open,
-            closed => closed.insert(append(&self.path)?),
+            closed => closed.insert(append(&self.tree, &self.path)?),
         };
         file.write_all(format!("{line}\n").as_bytes())?;
         *size += length;
@@ -88,8 +72,7 @@ impl LogFile {
     fn rotate(&self) -> io::Result<()> {
         let now = self.clock.now();
         let (stem, ending) = self.names();
-        let rotated = self.path.with_file_name(format!("{stem}-{}{ending}", now.strftime(STAMP)));
-        std::fs::rename(&self.path, rotated)?;
+        self.tree.rename(&self.path, &format!("{stem}-{}{ending}", now.strftime(STAMP)))?;
         let mut kept = self.rotated()?;
         // The newest first.
         kept.sort_by(|a, b| b.cmp(a));
@@ -98,36 +81,31 @@ impl LogFile {
             let too_many = self.settings.max_backup > 0 && index >= self.settings.max_backup;
             let too_old = self.settings.max_age > 0 && now.duration_since(*at).unsigned_abs() > age;
             if too_many || too_old {
-                std::fs::remove_file(path)?;
+                self.tree.remove(path)?;
             }
         }
         Ok(())
     }
 
-    /// Returns what stands before and after the time in the names of rotated files.
-    fn names(&self) -> (String, String) {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match name.rsplit_once('.') {
-            Some((stem, ending)) => (stem.to_owned(), format!(".{ending}")),
-            None => (name, String::new()),
+    /// Returns what stands before and after the time in the paths of rotated files.
+    fn names(&self) -> (&str, String) {
+        let folder = self.path.rfind('/').map_or(0, |slash| slash + 1);
+        match self.path[folder..].rfind('.') {
+            Some(dot) => (&self.path[..folder + dot], self.path[folder + dot..].to_owned()),
+            None => (&self.path, String::new()),
         }
     }
 
-    fn rotated(&self) -> io::Result<Vec<(Timestamp, PathBuf)>> {
+    fn rotated(&self) -> io::Result<Vec<(Timestamp, String)>> {
         let (stem, ending) = self.names();
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(folder)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let stamp = name.strip_prefix(&format!("{stem}-")).and_then(|name| name.strip_suffix(&ending));
-            let at = stamp
-                .and_then(|stamp| strtime::parse("%Y-%m-%dT%H-%M-%S%.f", stamp).ok())
-                .and_then(|parsed| parsed.to_datetime().ok())
-                .and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok());
-            found.extend(at.map(|at| (at.timestamp(), entry.path())));
-        }
-        Ok(found)
+        let folder = self.path.rsplit_once('/').map_or("/", |(folder, _)| folder);
+        let paths = self.tree.list(folder)?.into_iter().map(|name| format!("{folder}/{name}"));
+        let dated = |path: String| {
+            let stamp = path.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(&ending)?;
+            let at = strtime::parse("%Y-%m-%dT%H-%M-%S%.f", stamp).ok()?.to_datetime().ok()?;
+            Some((at.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp(), path))
+        };
+        Ok(paths.filter_map(dated).collect())
     }
 }
 
@@ -138,13 +116,9 @@ impl Sink for LogFile {
     }
 }
 
-fn append(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
-        .open(path)?;
+fn append(tree: &Tree, path: &str) -> io::Result<(File, u64)> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
+    let file = tree.open_file(path, flags, Mode::RUSR | Mode::WUSR)?;
     let size = file.metadata()?.len();
     Ok((file, size))
 }

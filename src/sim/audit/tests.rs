@@ -198,7 +198,8 @@ fn a_log_is_rotated_and_old_ones_go() {
     let path = folder.path().join("audit.log");
     let clock = Arc::new(ManualClock::new("2026-11-23T03:51:18.348998Z".parse().unwrap()));
     let settings = LogSettings { max_size: 1, max_backup: 2, max_age: 0 };
-    let log = LogFile::open(&path, settings, clock.clone()).unwrap();
+    let tree = crate::sim::node::tree::Tree::open(folder.path()).unwrap();
+    let log = LogFile::open(tree.clone(), "/audit.log", settings, clock.clone()).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let line = "x".repeat(400_000);
     for _ in 0..12 {
@@ -213,7 +214,7 @@ fn a_log_is_rotated_and_old_ones_go() {
     assert_eq!(names.len(), 3, "the log and two that are kept: {names:?}");
     assert!(names.contains(&"audit.log".to_owned()));
     assert!(std::fs::metadata(&path).unwrap().len() <= 1 << 20);
-    let reopened = LogFile::open(&path, settings, clock).unwrap();
+    let reopened = LogFile::open(tree, "/audit.log", settings, clock).unwrap();
     let before = std::fs::metadata(&path).unwrap().len();
     reopened.take("y");
     assert_eq!(std::fs::metadata(&path).unwrap().len(), before + 2, "a restarted server appends");

@@ -40,12 +40,12 @@ pub use kernel::{Listener, NodeProcess};
 pub use kubelet::{KubeletAnswer, KubeletRequest};
 pub use services::UnitError;
 pub use tree::Tree;
+pub(in crate::sim) use units::split as split_words;
 pub use units::{Active, Enablement, Exit, Load, Unit};
 
 pub(in crate::sim::node) use containers::{StaticContainer, StaticSandbox, id_of};
 pub(in crate::sim) use journal::klog;
 pub(in crate::sim) use kubelet::Asks;
-pub(in crate::sim) use units::split as split_words;
 
 use containers::Runtime;
 use kernel::{Kernel, Pids};

@@ -154,24 +154,17 @@ impl Tree {
         Ok(target.to_string_lossy().into_owned())
     }
 
-    /// Opens a folder through links; it stays the same whatever becomes of its path.
-    ///
-    /// # Errors
-    /// As opening it on the node would fail.
-    pub fn open_folder(&self, path: &str) -> io::Result<OwnedFd> {
-        let place = self.find(path, true)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let name = place.name.as_deref().unwrap_or(OsStr::new("."));
-        Ok(rustix::fs::openat(&place.folder, name, flags, Mode::empty())?)
-    }
-
     /// Lists the names in a folder, sorted; names that are no UTF-8 are left out.
     ///
     /// # Errors
     /// As reading the folder would fail on the node.
     pub fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        let place = self.find(path, true)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let name = place.name.as_deref().unwrap_or(OsStr::new("."));
+        let folder = rustix::fs::openat(&place.folder, name, flags, Mode::empty())?;
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(self.open_folder(path)?)? {
+        for entry in rustix::fs::Dir::read_from(folder)? {
             match entry?.file_name().to_str() {
                 Ok("." | "..") | Err(_) => {}
                 Ok(name) => names.push(name.to_owned()),

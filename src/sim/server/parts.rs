@@ -105,11 +105,11 @@ impl ControlPlaneParts {
             if let Some(own) = starting.writable(path).map_err(failed)? {
                 let tree = starting.host.tree();
                 let told = |error: std::io::Error| failed(format!("open {path}: {}", reason(&error)));
-                let (folder, name) = own.rsplit_once('/').unwrap_or(("/", &own));
-                if tree.kind(folder).is_none() {
+                if let Some((folder, _)) = own.rsplit_once('/')
+                    && tree.kind(folder).is_none()
+                {
                     tree.create_dir(folder, 0o700).map_err(told)?;
                 }
-                let folder = tree.open_folder(folder).map_err(told)?;
                 let number = |name: &str| u64::try_from(flags.number(name, 0)).unwrap_or_default();
                 let settings = LogSettings {
                     max_size: number("audit-log-maxsize"),
@@ -117,7 +117,8 @@ impl ControlPlaneParts {
                     max_age: number("audit-log-maxage"),
                 };
                 let clock = self.api.clock().clone();
-                sinks.push(Arc::new(LogFile::open_in(folder, name, settings, clock).map_err(told)?));
+                let log = tree.files().and_then(|files| LogFile::open(files, &own, settings, clock));
+                sinks.push(Arc::new(log.map_err(told)?));
             }
         }
         let webhook = flags.text("audit-webhook-config-file");

@@ -127,10 +127,10 @@ async fn read_all<R: AsyncRead + Unpin>(
                         events.send(Event::Ended { stream }).await.ok()?;
                     }
                 }
-                Frame::Reset { stream, .. } | Frame::Headers { stream, fin: true } => {
-                    if open.remove(&stream) {
-                        events.send(Event::Ended { stream }).await.ok()?;
-                    }
+                Frame::Reset { stream, .. } | Frame::Headers { stream, fin: true }
+                    if open.remove(&stream) =>
+                {
+                    events.send(Event::Ended { stream }).await.ok()?;
                 }
                 Frame::Ping(id) if id % 2 == 1 => answer(Frame::Ping(id)).await?,
                 _ => {}

@@ -69,10 +69,8 @@ impl Terminal<'_> {
                         self.say(remote, "\n").await?;
                         return Ok(self.leave(self.memory.status()));
                     }
-                    '\u{7f}' | '\u{8}' => {
-                        if line.pop().is_some() {
-                            self.say(remote, "\u{8} \u{8}").await?;
-                        }
+                    '\u{7f}' | '\u{8}' if line.pop().is_some() => {
+                        self.say(remote, "\u{8} \u{8}").await?;
                     }
                     '\n' if second => {}
                     '\r' | '\n' => {

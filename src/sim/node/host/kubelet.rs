@@ -399,6 +399,9 @@ fn check(
     Ok(())
 }
 
+/// Tells whether a user may do something with the node: the verb, and its subresources; an error when nobody can be asked.
+type Allows<'a> = dyn Fn(&crate::sim::attributes::UserInfo, &str, &[&str]) -> Result<bool, ()> + 'a;
+
 impl NodeHost {
     /// Lets the kubelet read its configuration; on failure its journal says why.
     pub(super) fn kubelet_started(&self, state: &mut State, command: &[String], pid: u32) -> Result<(), ()> {
@@ -471,7 +474,7 @@ impl NodeHost {
         &self,
         request: &KubeletRequest,
         identify: &dyn Fn(&KubeletRequest, &str) -> Asks,
-        allows: &dyn Fn(&crate::sim::attributes::UserInfo, &str, &[&str]) -> Result<bool, ()>,
+        allows: &Allows<'_>,
     ) -> KubeletAnswer {
         let Some(configuration) = self.kubelet_configuration() else { return KubeletAnswer::Refused };
         if !self.kubelet_ports().iter().any(|(_, port)| *port == request.port) {

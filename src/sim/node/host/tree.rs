@@ -27,7 +27,10 @@ impl Tree {
     }
 
     /// Opens it; it may not be there yet when this is made.
-    fn files(&self) -> io::Result<tree::Tree> {
+    ///
+    /// # Errors
+    /// What keeps it from being opened.
+    pub fn files(&self) -> io::Result<tree::Tree> {
         tree::Tree::open(&self.root)
     }
 
@@ -39,22 +42,6 @@ impl Tree {
             Kind::Socket => Some(PathKind::Socket),
             Kind::Link | Kind::Pipe | Kind::Device => None,
         }
-    }
-
-    /// Tells what is known of a path without opening it; links are followed.
-    ///
-    /// # Errors
-    /// As looking at a file fails.
-    pub(in crate::sim) fn stat(&self, path: &str) -> io::Result<tree::Facts> {
-        self.files()?.stat(path)
-    }
-
-    /// Opens a folder, which stays the same whatever becomes of its path.
-    ///
-    /// # Errors
-    /// As opening a folder fails.
-    pub(in crate::sim) fn open_folder(&self, path: &str) -> io::Result<fs::File> {
-        Ok(self.files()?.open_folder(path)?.into())
     }
 
     /// Reads a regular file, unless it is huge.

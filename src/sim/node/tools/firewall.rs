@@ -455,7 +455,7 @@ fn iptables_result(cx: &Cx) -> Result<Done, Done> {
         let mut rest = words.clone();
         rest.remove(at);
         rest.append(&mut letters);
-        return list(cx, &table, &rest).map_err(|text| fail(text));
+        return list(cx, &table, &rest).map_err(fail);
     }
     let position =
         words.iter().position(|word| known.iter().any(|(short, long)| word == short || word == long));
@@ -468,15 +468,7 @@ fn iptables_result(cx: &Cx) -> Result<Done, Done> {
     words.remove(0);
     words.extend(before);
     let chain = words.first().filter(|word| !word.starts_with('-')).cloned();
-    let missing = |chain: &str| {
-        Done::fail(
-            1,
-            format!(
-                "iptables: No chain/target/match by that name.{}\n",
-                if chain.is_empty() { "" } else { "" }
-            ),
-        )
-    };
+    let missing = || Done::fail(1, "iptables: No chain/target/match by that name.\n".to_owned());
     let need = || chain.clone().ok_or_else(|| fail(format!("option \"{verb}\" requires an argument")));
     match verb {
         "-L" => return list(cx, &table, &words).map_err(fail),
@@ -492,7 +484,7 @@ fn iptables_result(cx: &Cx) -> Result<Done, Done> {
                 }
             }
             if out.is_empty() {
-                return Err(missing(""));
+                return Err(missing());
             }
             for (name, rule) in &table.rules {
                 if chain.as_ref().is_none_or(|chain| chain == name) {
@@ -517,7 +509,7 @@ fn iptables_result(cx: &Cx) -> Result<Done, Done> {
         "-F" => match &chain {
             None => table.rules.clear(),
             Some(chain) if table.has(chain) => table.rules.retain(|(name, _)| name != chain),
-            Some(chain) => return Err(missing(chain)),
+            Some(_) => return Err(missing()),
         },
         "-Z" => {}
         "-N" => {
@@ -530,7 +522,7 @@ fn iptables_result(cx: &Cx) -> Result<Done, Done> {
         "-X" => {
             let chain = need()?;
             if !table.has(&chain) {
-                return Err(missing(&chain));
+                return Err(missing());
             }
             if !table.in_chain(&chain).is_empty() {
                 return Err(Done::fail(1, "iptables: Directory not empty.\n".to_owned()));
@@ -540,7 +532,7 @@ fn iptables_result(cx: &Cx) -> Result<Done, Done> {
         _ => {
             let chain = need()?;
             if !table.has(&chain) {
-                return Err(missing(&chain));
+                return Err(missing());
             }
             let mut rule: Vec<String> = words.get(1..).unwrap_or_default().to_vec();
             let number = rule.first().and_then(|word| word.parse::<usize>().ok());

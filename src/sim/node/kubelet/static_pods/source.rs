@@ -13,7 +13,7 @@ use crate::sim::controllers::queue::Key;
 use crate::sim::defaults;
 use crate::sim::meta;
 use crate::sim::node::host::{NodeHost, Tree};
-use crate::sim::node::tree::Kind;
+use crate::sim::node::tree::{Facts, Kind};
 use crate::sim::object::Fields as _;
 use crate::sim::pod_refs;
 use crate::sim::random::hex;
@@ -30,20 +30,11 @@ pub(in crate::sim) struct StaticPod {
     pub pod: Value,
 }
 
-/// What a file looked like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
-    written: (i64, i64),
-    number: u64,
-    length: u64,
-    is_folder: bool,
-}
-
 /// What is known of the folder.
 #[derive(Debug, Default)]
 pub(super) struct Source {
     folder: String,
-    files: BTreeMap<String, Stamp>,
+    files: BTreeMap<String, Facts>,
     /// Which Pod a file was last read as.
     by_file: BTreeMap<String, Key>,
     pods: BTreeMap<Key, StaticPod>,
@@ -64,13 +55,11 @@ impl Source {
         let tree = host.tree();
         let files = stamps(tree, folder);
         let first = self.next_listing.is_none();
-        // A change is heard of before the folder is listed, however close the two are.
-        if !first && files != self.files {
-            self.follow(host, &files, now);
-        }
         if self.next_listing.is_none_or(|at| at <= now) {
             self.next_listing = Some(after(now, every));
             self.list(host, &files, now);
+        } else if files != self.files {
+            self.follow(host, &files, now);
         }
         if first && tree.kind(folder).is_none() {
             let text = format!(
@@ -82,11 +71,11 @@ impl Source {
     }
 
     /// Reads all files; those that cannot be read are left out.
-    fn list(&mut self, host: &NodeHost, files: &BTreeMap<String, Stamp>, now: Timestamp) {
+    fn list(&mut self, host: &NodeHost, files: &BTreeMap<String, Facts>, now: Timestamp) {
         let mut pods = BTreeMap::new();
         let mut by_file = BTreeMap::new();
         for (name, stamp) in files {
-            if stamp.is_folder {
+            if stamp.kind == Kind::Folder {
                 continue;
             }
             let path = format!("{}/{name}", self.folder);
@@ -114,7 +103,7 @@ impl Source {
     }
 
     /// Reads what has changed; a file that cannot be read changes nothing.
-    fn follow(&mut self, host: &NodeHost, files: &BTreeMap<String, Stamp>, now: Timestamp) {
+    fn follow(&mut self, host: &NodeHost, files: &BTreeMap<String, Facts>, now: Timestamp) {
         let failed = |why: &str| {
             host.kubelet_log('E', "file.go:109", &format!("\"Unable to process watch event\" err={why:?}"));
         };
@@ -127,7 +116,7 @@ impl Source {
             }
         }
         for (name, stamp) in files {
-            if stamp.is_folder || self.files.get(name) == Some(stamp) {
+            if stamp.kind == Kind::Folder || self.files.get(name) == Some(stamp) {
                 continue;
             }
             let path = format!("{}/{name}", self.folder);
@@ -143,19 +132,10 @@ impl Source {
     }
 }
 
-fn stamps(tree: &Tree, folder: &str) -> BTreeMap<String, Stamp> {
-    let names = tree.list(folder).unwrap_or_default().into_iter().filter(|name| !name.starts_with('.'));
-    let stamp = |name: String| {
-        let facts = tree.stat(&format!("{folder}/{name}")).ok()?;
-        let stamp = Stamp {
-            written: facts.written,
-            number: facts.number,
-            length: facts.size,
-            is_folder: facts.kind == Kind::Folder,
-        };
-        Some((name, stamp))
-    };
-    names.filter_map(stamp).collect()
+fn stamps(tree: &Tree, folder: &str) -> BTreeMap<String, Facts> {
+    let Ok(files) = tree.files() else { return BTreeMap::new() };
+    let names = files.list(folder).unwrap_or_default().into_iter().filter(|name| !name.starts_with('.'));
+    names.filter_map(|name| Some((name.clone(), files.lstat(&format!("{folder}/{name}")).ok()?))).collect()
 }
 
 fn read(host: &NodeHost, path: &str, now: Timestamp) -> Result<StaticPod, String> {

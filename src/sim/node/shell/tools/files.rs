@@ -262,7 +262,7 @@ impl Machine<'_> {
                 self.complain(&text);
                 status = 1;
             } else if name == "mkdir" {
-                self.make_folder(&path);
+                self.make_folder(path);
             } else if self.read(path).is_none() {
                 self.write(path, String::new(), false);
             }
