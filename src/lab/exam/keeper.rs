@@ -16,7 +16,8 @@ const LOOK: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a command waits for another one that has the exam.
 const TURN: Duration = Duration::from_secs(5);
-/// How long it takes until it is tried again to grade what could not be judged, and how often.
+/// How long it takes until it is tried again to grade what could not be judged, or to read a session that could not be
+/// read, and how often.
 const RETRY: (Duration, u32) = (Duration::from_secs(2), 5);
 
 impl Lab {
@@ -43,16 +44,21 @@ impl Lab {
             Err(PersistError::Held { .. }) => return Ok(()),
             other => other?,
         };
+        let mut unread = 0;
         loop {
             let mut now = match self.look(Some(id.as_str())) {
                 Ok(now) => now,
                 Err(LabError::Store(StoreError::Unknown { .. })) => return Ok(()),
-                // What cannot be read just now may be there the next time.
+                // What cannot be read just now may be there the next time; a state folder that went away as a whole is
+                // not, and nobody would ever end a keeper that goes on waiting for it.
+                Err(error) if unread == RETRY.1 => return Err(error),
                 Err(_) => {
+                    unread += 1;
                     tokio::time::sleep(RETRY.0).await;
                     continue;
                 }
             };
+            unread = 0;
             if now.state != TaskState::Running {
                 return Ok(());
             }
