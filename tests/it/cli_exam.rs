@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::cli::{Home, search_path, text};
+use crate::cli::{Home, search_path, text, until};
 use crate::kind::node_image;
 
 /// An exam that is being sat.
@@ -175,6 +175,32 @@ async fn when_the_time_is_up_it_is_graded_as_it_stands_though_nobody_types_anyth
     home.expect(2, &["exam", "flag"]).await.says(&["is submitted"]);
     assert_eq!(home.json(0, &["exam", "review"]).await["score"].as_f64(), Some(0.0));
     home.expect(0, &["exam", "abort"]).await;
+}
+
+/// The process that keeps the clock of an exam, if one does.
+fn keeper(home: &Home, session: &str) -> Option<i32> {
+    let lock = home.state().join("sessions").join(session).join("clock.lock");
+    let holder = std::fs::read_to_string(lock).ok()?;
+    let pid = holder.strip_prefix("process ")?.split(' ').next()?.parse().ok()?;
+    kill(Pid::from_raw(pid), None).is_ok().then_some(pid)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_keeper_of_the_clock_ends_when_it_is_told_to_and_when_its_exam_is_gone() {
+    let home = Home::new();
+    let args = ["exam", "start", "--tasks", "1", "--variant", "4", "--provider", "sim", "--yes"];
+    let id = text(&home.json(0, &args).await["session"]).to_owned();
+    until("a keeper", || keeper(&home, &id).is_some()).await;
+    let first = keeper(&home, &id).unwrap();
+    kill(Pid::from_raw(first), Signal::SIGTERM).unwrap();
+    until("the keeper's end", || kill(Pid::from_raw(first), None).is_err()).await;
+
+    home.expect(0, &["exam", "status"]).await;
+    until("another keeper", || keeper(&home, &id).is_some()).await;
+    let second = keeper(&home, &id).unwrap();
+    kill(Pid::from_raw(home.server().unwrap()), Signal::SIGKILL).unwrap();
+    std::fs::remove_dir_all(home.state()).unwrap();
+    until("the end of a keeper without an exam", || kill(Pid::from_raw(second), None).is_err()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,7 +32,13 @@ pub(super) async fn keep(cx: &Cx, session: &str) -> Result<(), CliError> {
     let id = lab.sessions().resolve(Some(session)).map_err(LabError::from)?;
     let log = lab.sessions().dir(&id).join("clock.log");
     let desktop = Desktop { tool: tool.map(|(tool, _)| tool), log };
-    Ok(cx.lab_for(Arc::new(desktop)).exam_keep(session).await?)
+    let lab = cx.lab_for(Arc::new(desktop));
+    let mut interrupt = cx.interrupt.clone();
+    tokio::select! {
+        kept = lab.exam_keep(session) => Ok(kept?),
+        // Whoever ends it wants it gone; the next command of the exam starts another one.
+        () = interrupt.pulled() => Ok(()),
+    }
 }
 
 impl Observer for Desktop {
